@@ -1,0 +1,2 @@
+//! The contract between the kernel programs and user space.
+#![no_std]

@@ -1,0 +1,1 @@
+//! An eBPF-based, system-level I/O and network profiler.
