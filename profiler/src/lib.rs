@@ -1,1 +1,13 @@
-//! An eBPF-based, system-level I/O and network profiler.
+//! `profiler`: an eBPF-based, system-level I/O and network profiler. The modules stand in flow order, and an import may
+//! only point up this list (`cargo xtask tidy` checks it).
+
+pub mod error;
+
+pub mod batch;
+pub mod source;
+
+pub mod model;
+
+pub mod finding;
+
+pub mod field;

@@ -1,0 +1,42 @@
+//! Row `file`: the kind of file behind a descriptor. What is read and written rides on the calls themselves.
+
+/// Kinds of file, from `inode.i_mode`. They fit the four bits above a call number.
+pub mod kind {
+    /// The call takes no descriptor.
+    pub const NONE: u32 = 0;
+    /// Regular file.
+    pub const REGULAR: u32 = 1;
+    /// Directory.
+    pub const DIRECTORY: u32 = 2;
+    /// Block device.
+    pub const BLOCK: u32 = 3;
+    /// Character device, terminals included.
+    pub const CHARACTER: u32 = 4;
+    /// Pipe or FIFO.
+    pub const PIPE: u32 = 5;
+    /// Socket of any family.
+    pub const SOCKET: u32 = 6;
+    /// No file type at all: event, timer, signal and epoll descriptors, io_uring.
+    pub const ANONYMOUS: u32 = 7;
+    /// The descriptor was closed by the time the call returned, or never valid.
+    pub const UNKNOWN: u32 = 8;
+}
+
+/// Number of kinds.
+pub const KINDS: usize = 9;
+
+/// The kind that `inode.i_mode` stands for.
+#[inline(always)]
+#[must_use]
+pub const fn kind_of_mode(mode: u16) -> u32 {
+    match mode >> 12 {
+        0o10 => kind::REGULAR,
+        0o4 => kind::DIRECTORY,
+        0o6 => kind::BLOCK,
+        0o2 => kind::CHARACTER,
+        0o1 => kind::PIPE,
+        0o14 => kind::SOCKET,
+        0 => kind::ANONYMOUS,
+        _ => kind::UNKNOWN,
+    }
+}

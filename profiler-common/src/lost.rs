@@ -1,0 +1,44 @@
+//! What the programs could not record, counted where it happens and shown beside the numbers.
+
+/// Why something is missing from the aggregates. The code is the index into the kernel's counter array.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// A thread had no room for its record: its next edges try again, what happened meanwhile is missing.
+    TaskRecord = 0,
+    /// A thread or socket ended while the exit ring was full: its last interval is missing.
+    ExitRing = 1,
+    /// A call had no slot in its thread and no room in the overflow map.
+    CallOverflow = 2,
+    /// A sampled latency had no room in the latency map.
+    CallLatency = 3,
+    /// A block request had no room in the in-flight map: its device time is missing, it is counted.
+    Request = 4,
+    /// A device and operation had no room: its requests are missing.
+    Disk = 5,
+    /// A connection had no room for its owner and times.
+    Socket = 6,
+    /// The scheduler's clocks disagreed by more than [`crate::task::CLOCK_SLACK_NS`]: the wait is not counted.
+    ClockSkew = 7,
+    /// A program could not read kernel memory that it needed.
+    Read = 8,
+    /// An iterator's output buffer refused a record.
+    Iterator = 9,
+}
+
+/// Number of reasons.
+pub const LOST_COUNT: usize = 10;
+
+/// Every reason in order of its code, with its name in reports and what is missing because of it.
+pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
+    (Lost::TaskRecord, "task_record", "time and calls of threads that found no room"),
+    (Lost::ExitRing, "exit_ring", "last interval of threads and connections that ended"),
+    (Lost::CallOverflow, "call_overflow", "rare calls of threads that use many"),
+    (Lost::CallLatency, "call_latency", "sampled latencies"),
+    (Lost::Request, "request", "device time of some block requests"),
+    (Lost::Disk, "disk", "requests of some devices"),
+    (Lost::Socket, "socket", "owner and connect latency of some connections"),
+    (Lost::ClockSkew, "clock_skew", "waits for which the scheduler's clocks disagreed"),
+    (Lost::Read, "read", "records whose kernel memory could not be read"),
+    (Lost::Iterator, "iterator", "threads or sockets that did not fit the export"),
+];

@@ -1,0 +1,134 @@
+//! Offsets of kernel struct members, found in BTF at load time and passed as one read-only global.
+//!
+//! One table: the struct that the programs read and the paths that user space resolves come from the same lines.
+
+/// An offset that BTF does not have. A program that needs it is not loaded; an optional one is checked before use.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! offsets {
+    ($($name:ident = $structure:literal . $member:literal,)*) => {
+        /// Byte offsets into kernel structs, or [`ABSENT`].
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Offsets { $(
+            #[doc = concat!("`", $structure, ".", $member, "`")]
+            pub $name: u32,
+        )* }
+
+        /// `(field, struct, member path)` in the order of [`Offsets`].
+        pub const PATHS: &[(&str, &str, &str)] = &[$((stringify!($name), $structure, $member),)*];
+
+        impl Offsets {
+            /// No offset known: no program that reads kernel memory may be loaded.
+            pub const NONE: Self = Self { $($name: ABSENT,)* };
+
+            /// The offsets in the order of [`PATHS`].
+            #[must_use]
+            pub const fn from_array(values: [u32; PATHS.len()]) -> Self {
+                let mut at = 0;
+                $(let $name = values[at]; at += 1;)*
+                let _ = at;
+                Self { $($name,)* }
+            }
+
+            /// The offsets in the order of [`PATHS`].
+            #[must_use]
+            pub const fn to_array(&self) -> [u32; PATHS.len()] {
+                [$(self.$name,)*]
+            }
+        }
+    };
+}
+
+// A member path names each step; anonymous structs and unions are searched through. `a|b` reads whichever exists.
+offsets! {
+    task_pid = "task_struct"."pid",
+    task_tgid = "task_struct"."tgid",
+    task_comm = "task_struct"."comm",
+    task_flags = "task_struct"."flags",
+    // 5.14 (2f064a59a11f) renamed `state`.
+    task_state = "task_struct"."__state|state",
+    task_on_cpu = "task_struct"."on_cpu",
+    task_on_rq = "task_struct"."on_rq",
+    task_exec_ns = "task_struct"."se.sum_exec_runtime",
+    task_run_delay_ns = "task_struct"."sched_info.run_delay",
+    task_nvcsw = "task_struct"."nvcsw",
+    task_nivcsw = "task_struct"."nivcsw",
+    task_min_flt = "task_struct"."min_flt",
+    task_maj_flt = "task_struct"."maj_flt",
+    task_group_leader = "task_struct"."group_leader",
+    task_parent = "task_struct"."real_parent",
+    // 5.5 (cf25e24db61c) renamed `real_start_time`.
+    task_start_ns = "task_struct"."start_boottime|real_start_time",
+    task_cred = "task_struct"."cred",
+    task_files = "task_struct"."files",
+    task_nsproxy = "task_struct"."nsproxy",
+    task_cgroups = "task_struct"."cgroups",
+    task_read_bytes = "task_struct"."ioac.read_bytes",
+    task_write_bytes = "task_struct"."ioac.write_bytes",
+    // x86 only: tells 32-bit calls, whose numbers differ.
+    task_status = "task_struct"."thread_info.status",
+    cred_uid = "cred"."uid",
+    nsproxy_net = "nsproxy"."net_ns",
+    net_inum = "net"."ns.inum",
+    css_set_cgroup = "css_set"."dfl_cgrp",
+    cgroup_kn = "cgroup"."kn",
+    kn_id = "kernfs_node"."id",
+    regs_call = "pt_regs"."orig_ax",
+    regs_arg0 = "pt_regs"."di",
+    files_fdt = "files_struct"."fdt",
+    fdt_fd = "fdtable"."fd",
+    fdt_max = "fdtable"."max_fds",
+    file_inode = "file"."f_inode",
+    inode_mode = "inode"."i_mode",
+    request_queue = "request"."q",
+    request_cmd_flags = "request"."cmd_flags",
+    request_rq_flags = "request"."rq_flags",
+    request_data_len = "request"."__data_len",
+    request_start_ns = "request"."start_time_ns",
+    // Until 5.16 (f3fa33acca9f) the disk hangs on the request, then on its queue.
+    request_disk = "request"."rq_disk",
+    queue_disk = "request_queue"."disk",
+    disk_major = "gendisk"."major",
+    disk_minor = "gendisk"."first_minor",
+    sock_family = "sock_common"."skc_family",
+    sock_state = "sock_common"."skc_state",
+    sock_dport = "sock_common"."skc_dport",
+    sock_num = "sock_common"."skc_num",
+    sock_daddr = "sock_common"."skc_daddr",
+    sock_saddr = "sock_common"."skc_rcv_saddr",
+    sock_v6_daddr = "sock_common"."skc_v6_daddr",
+    sock_v6_saddr = "sock_common"."skc_v6_rcv_saddr",
+    sock_net = "sock_common"."skc_net.net",
+    sock_cookie = "sock_common"."skc_cookie",
+    sock_uid = "sock"."sk_uid",
+    sock_err = "sock"."sk_err",
+    sock_drops = "sock"."sk_drops",
+    sock_ack_backlog = "sock"."sk_ack_backlog",
+    sock_max_ack_backlog = "sock"."sk_max_ack_backlog",
+    sock_protocol = "sock"."sk_protocol",
+    sock_rmem = "sock"."sk_backlog.rmem_alloc",
+    sock_wmem_queued = "sock"."sk_wmem_queued",
+    socket_sk = "socket"."sk",
+    icsk_ca_state = "inet_connection_sock"."icsk_ca_state",
+    tcp_srtt = "tcp_sock"."srtt_us",
+    tcp_rttvar = "tcp_sock"."mdev_us",
+    tcp_min_rtt = "tcp_sock"."rtt_min",
+    tcp_cwnd = "tcp_sock"."snd_cwnd",
+    tcp_ssthresh = "tcp_sock"."snd_ssthresh",
+    tcp_mss = "tcp_sock"."mss_cache",
+    tcp_snd_wnd = "tcp_sock"."snd_wnd",
+    tcp_packets_out = "tcp_sock"."packets_out",
+    tcp_lost_out = "tcp_sock"."lost_out",
+    tcp_total_retrans = "tcp_sock"."total_retrans",
+    tcp_bytes_sent = "tcp_sock"."bytes_sent",
+    tcp_bytes_acked = "tcp_sock"."bytes_acked",
+    tcp_bytes_retrans = "tcp_sock"."bytes_retrans",
+    tcp_bytes_received = "tcp_sock"."bytes_received",
+    tcp_segs_out = "tcp_sock"."segs_out",
+    tcp_segs_in = "tcp_sock"."segs_in",
+    tcp_rcv_nxt = "tcp_sock"."rcv_nxt",
+    tcp_copied_seq = "tcp_sock"."copied_seq",
+    tcp_write_seq = "tcp_sock"."write_seq",
+    tcp_snd_una = "tcp_sock"."snd_una",
+}

@@ -1,0 +1,88 @@
+//! Row `task`: where a thread's wall time goes, by the scheduler's own books.
+
+use crate::COMM_LEN;
+
+/// Disagreement of the scheduler's clocks that is rounding, not a fault: `rq_clock` is read up to a tick before ours.
+pub const CLOCK_SLACK_NS: i64 = 100_000;
+
+/// The thread is not in a system call.
+pub const NO_CALL: u32 = u32::MAX;
+
+/// What a thread was doing when it was exported.
+pub mod state {
+    /// On a CPU, or its latest switch is not known yet.
+    pub const RUNNING: u32 = 0;
+    /// Wants a CPU: preempted, or woken and not yet running.
+    pub const QUEUED: u32 = 1;
+    /// Sleeps interruptibly.
+    pub const SLEEPING: u32 = 2;
+    /// Sleeps uninterruptibly: usually block I/O or a kernel lock.
+    pub const UNINTERRUPTIBLE: u32 = 3;
+    /// Stopped by a signal or a tracer.
+    pub const STOPPED: u32 = 4;
+    /// Ended; this is its last record.
+    pub const ENDED: u32 = 5;
+}
+
+/// One thread as exported by the iterator once per tick, and once more when it ends. [`TaskRecord::calls`] records of
+/// [`crate::syscall::CallRecord`] follow it. All `*_ns` sums only grow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// `CLOCK_MONOTONIC` of this export.
+    pub at_ns: u64,
+    /// `task_struct.start_boottime`: with the thread id, a key that survives reuse.
+    pub start_ns: u64,
+    /// The same of the thread group's leader.
+    pub process_start_ns: u64,
+    /// On-CPU time, `se.sum_exec_runtime`, as in `/proc/PID/task/TID/schedstat`. Up to one tick old while running.
+    pub cpu_ns: u64,
+    /// Run-queue time, `sched_info.run_delay`, as in `schedstat`.
+    pub run_delay_ns: u64,
+    /// Part of the run-queue time that followed a preemption, since we watch. The rest followed a wake-up.
+    pub preempted_ns: u64,
+    /// Blocked time of all finished waits, since we watch.
+    pub blocked_ns: u64,
+    /// When the thread left the CPU for the wait that it is in, or 0.
+    pub off_since_ns: u64,
+    /// Blocked time of the waits in the call that it is in, and that [`Self::blocked_ns`] has but no call has yet.
+    pub pending_ns: u64,
+    /// Voluntary context switches, `task_struct.nvcsw`.
+    pub switches_voluntary: u64,
+    /// Involuntary context switches, `task_struct.nivcsw`.
+    pub switches_involuntary: u64,
+    /// Page faults without I/O, `task_struct.min_flt`.
+    pub minor_faults: u64,
+    /// Page faults with I/O, `task_struct.maj_flt`.
+    pub major_faults: u64,
+    /// Bytes that this thread caused to be fetched from storage, `ioac.read_bytes`; `u64::MAX` where not kept.
+    pub storage_read_bytes: u64,
+    /// Bytes that it caused to be sent to storage, `ioac.write_bytes`, charged when dirtied; `u64::MAX` where not kept.
+    pub storage_write_bytes: u64,
+    /// cgroup v2 id (inode of its folder), 0 where there is none.
+    pub cgroup_id: u64,
+    /// Process id (the kernel's `tgid`).
+    pub pid: u32,
+    /// Thread id (the kernel's `pid`).
+    pub tid: u32,
+    /// Process id of the parent.
+    pub parent_pid: u32,
+    /// Effective user id.
+    pub uid: u32,
+    /// Inode number of its network namespace, 0 if it has none any more.
+    pub netns: u32,
+    /// One of [`state`].
+    pub state: u32,
+    /// Number of the system call in which it waits, or [`NO_CALL`].
+    pub wait_call: u32,
+    /// 1 for a kernel thread.
+    pub kernel_thread: u32,
+    /// Call records that follow.
+    pub calls: u32,
+    /// Explicit padding, always zero.
+    pub reserved: u32,
+    /// Name of the thread, NUL padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = assert!(size_of::<TaskRecord>() == 184);

@@ -1,0 +1,164 @@
+//! Row `tcp`: sockets as exported once per tick by an iterator, and once more when they are destroyed.
+
+use crate::COMM_LEN;
+
+/// Host-wide TCP events, as indexes into the kernel's counter array.
+pub mod event {
+    /// Segments sent again (`tcp_retransmit_skb`).
+    pub const RETRANSMIT: u32 = 0;
+    /// SYN-ACKs sent again (`tcp_retransmit_synack`). With the former = SNMP `RetransSegs`.
+    pub const RETRANSMIT_SYNACK: u32 = 1;
+    /// Resets sent.
+    pub const RESET_SENT: u32 = 2;
+    /// Resets received.
+    pub const RESET_RECEIVED: u32 = 3;
+    /// Connections that we opened and that were answered.
+    pub const CONNECTED: u32 = 4;
+    /// Connections that we tried to open in vain.
+    pub const CONNECT_FAILED: u32 = 5;
+    /// Connections that peers opened.
+    pub const ACCEPTED: u32 = 6;
+}
+
+/// Number of events.
+pub const EVENTS: usize = 7;
+
+/// Names of the events in reports, in order.
+pub const EVENT_NAMES: [&str; EVENTS] =
+    ["retransmits", "synack_retransmits", "resets_sent", "resets_received", "connects", "connect_failures", "accepts"];
+
+/// States of `sock_common.skc_state` that we tell apart by name.
+pub mod state {
+    /// Open in both directions.
+    pub const ESTABLISHED: u32 = 1;
+    /// We sent a SYN.
+    pub const SYN_SENT: u32 = 2;
+    /// No connection.
+    pub const CLOSE: u32 = 7;
+    /// Waits for connections.
+    pub const LISTEN: u32 = 10;
+    /// A connection that is not yet accepted (child of a listener).
+    pub const SYN_RECV: u32 = 3;
+}
+
+/// What is known of a socket since its birth, because we saw it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketOwner {
+    /// Start of the process that connected or listens, 0 if nobody was seen.
+    pub process_start_ns: u64,
+    /// When it left `CLOSE`: SYN sent, or listening, or established by a peer.
+    pub opened_ns: u64,
+    /// SYN sent → established or given up; 0 while unknown.
+    pub connect_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// `sk_err` with which the connect failed, else 0.
+    pub connect_errno: u32,
+    /// Name of the thread.
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = assert!(size_of::<SocketOwner>() == 48);
+
+/// One socket. Byte and segment counts only grow; the rest is its state at [`Self::at_ns`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketRecord {
+    /// `CLOCK_MONOTONIC` of this export.
+    pub at_ns: u64,
+    /// Socket cookie: unique while the host is up.
+    pub cookie: u64,
+    /// Bytes sent, repeats included (`tcp_sock.bytes_sent`).
+    pub bytes_sent: u64,
+    /// Bytes that the peer acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes sent again.
+    pub bytes_retrans: u64,
+    /// Bytes received in order.
+    pub bytes_received: u64,
+    /// What is known since its birth.
+    pub owner: SocketOwner,
+    /// Local address, IPv4 mapped into IPv6.
+    pub local: [u8; 16],
+    /// Peer's address.
+    pub peer: [u8; 16],
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Peer's port, host order.
+    pub peer_port: u16,
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// User that made it.
+    pub uid: u32,
+    /// `skc_state`.
+    pub state: u32,
+    /// 1 in the record that is written when the socket is destroyed.
+    pub ended: u32,
+    /// Smoothed round-trip time, µs (the kernel's value / 8); 0 before the first sample.
+    pub srtt_us: u32,
+    /// Its mean deviation, µs (the kernel's value / 4).
+    pub rttvar_us: u32,
+    /// Least round-trip time seen in the kernel's window, µs; `u32::MAX` before the first sample.
+    pub min_rtt_us: u32,
+    /// Congestion window, segments.
+    pub cwnd: u32,
+    /// Slow-start threshold, segments.
+    pub ssthresh: u32,
+    /// Segment size, bytes.
+    pub mss: u32,
+    /// Peer's receive window, bytes.
+    pub send_window: u32,
+    /// Segments in flight.
+    pub packets_out: u32,
+    /// Segments thought lost.
+    pub lost_out: u32,
+    /// Segments sent again since its birth.
+    pub retransmits: u32,
+    /// Segments sent.
+    pub segments_out: u32,
+    /// Segments received.
+    pub segments_in: u32,
+    /// Bytes received and not yet read by the application.
+    pub receive_queue: u32,
+    /// Bytes written by the application and not yet acknowledged.
+    pub send_queue: u32,
+    /// Listener: connections that wait for `accept`.
+    pub accept_queue: u32,
+    /// Listener: limit of the former.
+    pub accept_limit: u32,
+    /// Packets dropped at this socket; of a listener, SYNs and handshakes refused.
+    pub drops: u32,
+    /// Congestion state (0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss).
+    pub congestion: u32,
+    /// Explicit padding, always zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<SocketRecord>() == 224);
+
+/// Who holds a TCP socket, one per descriptor, from the iterator over open files.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HolderRecord {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// File descriptor.
+    pub fd: u32,
+    /// Name of the process.
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = assert!(size_of::<HolderRecord>() == 40);
+
+/// First word of a record in the exit ring.
+pub mod exit {
+    /// A [`crate::task::TaskRecord`] with its calls.
+    pub const TASK: u64 = 1;
+    /// A [`SocketRecord`].
+    pub const SOCKET: u64 = 2;
+}

@@ -1,0 +1,392 @@
+//! All that was learnt in one interval. Whatever the model knows came in a [`Batch`], names included.
+//!
+//! Rows carry what happened *in* the interval (differences of the kernel's counters) and the state at its end.
+//! Unknown is `None`, never zero. Rows are in a fixed order, so that equal intervals are equal bytes.
+
+use std::collections::BTreeMap;
+
+use profiler_common::{disk, syscall, tcp};
+use serde::{Deserialize, Serialize};
+
+pub mod call;
+pub mod hist;
+
+pub use hist::Hist;
+
+/// Nanoseconds of `CLOCK_MONOTONIC` of the observed host. Only differences mean something; [`Machine`] has the anchor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Nanoseconds from `earlier` to here, 0 if it is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A process across reuse of its id: `task_struct.start_boottime` of the thread group's leader makes it unique.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessKey {
+    /// Process id.
+    pub pid: u32,
+    /// Start, nanoseconds since boot.
+    pub start_ns: u64,
+}
+
+/// The observed host and how it is observed: the header of a capture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Version of the program that observed.
+    pub version: String,
+    /// Host name.
+    pub host: String,
+    /// Kernel release, as `uname -r` says it.
+    pub kernel: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// A moment of `CLOCK_MONOTONIC` …
+    pub anchor: Timestamp,
+    /// … and the same moment in nanoseconds since 1970 UTC.
+    pub anchor_unix_ns: u64,
+    /// Asked-for length of an interval, nanoseconds.
+    pub tick_ns: u64,
+    /// Share of calls whose latency is sampled, 0 to 1.
+    pub call_sampling: f64,
+    /// System-call names by number, of the host's architecture.
+    pub call_names: BTreeMap<u32, String>,
+    /// Every probe and whether it works here.
+    pub probes: Vec<ProbeStatus>,
+}
+
+/// One line of `doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// Name of the probe.
+    pub name: String,
+    /// How it is attached (`tp_btf`, `raw_tp`, `iter`), or `None`: it is missing.
+    pub form: Option<String>,
+    /// Why it is missing or a fallback, else empty.
+    pub reason: String,
+    /// What cannot be known without it.
+    pub without: String,
+}
+
+/// All that was learnt between two moments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Start of the interval: the end of the one before.
+    pub from: Timestamp,
+    /// End of the interval.
+    pub until: Timestamp,
+    /// Threads that exist or ended in it, by process, then thread.
+    pub tasks: Vec<TaskRow>,
+    /// Calls that returned or waited in it, by process, then key.
+    pub calls: Vec<CallRow>,
+    /// Devices and operations with any history, by device, then operation.
+    pub disks: Vec<DiskRow>,
+    /// TCP sockets that exist or ended in it, by cookie.
+    pub sockets: Vec<SocketRow>,
+    /// Host-wide TCP events in it, by name ([`tcp::EVENT_NAMES`]).
+    pub tcp_events: [u64; tcp::EVENTS],
+    /// The kernel's own counters over the same interval.
+    pub host: HostRow,
+    /// Names that were not known before.
+    pub facts: Vec<Fact>,
+    /// What is missing from all of the above, and what we cost.
+    pub quality: QualityRow,
+}
+
+/// One thread in one interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Its process.
+    pub process: ProcessKey,
+    /// Thread id.
+    pub tid: u32,
+    /// Its start, nanoseconds since boot.
+    pub start_ns: u64,
+    /// One of [`profiler_common::task::state`] at the end.
+    pub state: u32,
+    /// System call in which it waits at the end.
+    pub wait_call: Option<u32>,
+    /// How long this wait had lasted at the end, nanoseconds (the part before the interval included).
+    pub waiting_ns: u64,
+    /// Part of the interval in which it existed, nanoseconds.
+    pub wall_ns: u64,
+    /// On-CPU time.
+    pub cpu_ns: u64,
+    /// Run-queue time after a wake-up.
+    pub runq_wakeup_ns: u64,
+    /// Run-queue time after a preemption.
+    pub runq_preempted_ns: u64,
+    /// Blocked time: switch-out to wake-up. The wait in progress counts up to the end of the interval.
+    pub blocked_ns: u64,
+    /// Voluntary context switches.
+    pub switches_voluntary: u64,
+    /// Involuntary context switches.
+    pub switches_involuntary: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Bytes fetched from storage for it; `None` where the kernel does not keep them.
+    pub storage_read_bytes: Option<u64>,
+    /// Bytes that it made dirty or wrote directly; `None` where the kernel does not keep them.
+    pub storage_write_bytes: Option<u64>,
+    /// Name of the thread at the end.
+    pub comm: String,
+}
+
+/// One call of one process on one kind of file in one interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRow {
+    /// Its process.
+    pub process: ProcessKey,
+    /// Number, kind of file and 32-bit mark: [`syscall::call_key`].
+    pub key: u32,
+    /// Calls that returned.
+    pub count: u64,
+    /// Bytes read or written.
+    pub bytes: u64,
+    /// Failed calls by [`syscall::ERRNO_CLASSES`].
+    pub errors: [u64; syscall::ERRNO_CLASSES.len()],
+    /// Blocked time inside the call, the waits in progress included.
+    pub blocked_ns: u64,
+    /// Calls that blocked and returned, by blocked time (coarse scale). Exact.
+    pub blocked: Hist,
+    /// Sampled calls by latency, entry to return (fine scale). A sample: see [`Machine::call_sampling`].
+    pub latency: Hist,
+}
+
+/// One device and operation in one interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRow {
+    /// Device and operation.
+    pub key: DiskKey,
+    /// Requests completed.
+    pub requests: u64,
+    /// Bytes completed.
+    pub bytes: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests in flight at the end.
+    pub in_flight: u64,
+    /// Requests whose queue time is unknown, because the device keeps no start times.
+    pub queue_unknown: u64,
+    /// Sum of queue times.
+    pub queue_ns: u64,
+    /// Sum of device times.
+    pub device_ns: u64,
+    /// Requests by queue time, fine scale.
+    pub queue: Hist,
+    /// Requests by device time, fine scale.
+    pub service: Hist,
+}
+
+/// A device and an operation, ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DiskKey {
+    /// `major << 20 | minor`.
+    pub device: u32,
+    /// One of [`profiler_common::disk::op`].
+    pub op: u32,
+}
+
+impl From<disk::DiskKey> for DiskKey {
+    fn from(key: disk::DiskKey) -> Self {
+        Self { device: key.device, op: key.op }
+    }
+}
+
+/// One TCP socket: its state at the end of the interval, and what moved in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketRow {
+    /// Socket cookie: unique while the host is up.
+    pub cookie: u64,
+    /// Network namespace, inode number.
+    pub netns: u32,
+    /// Local address and port, printed.
+    pub local: String,
+    /// Peer's address and port, printed; of a listener `*`.
+    pub peer: String,
+    /// `skc_state`, as numbered in [`profiler_common::tcp::state`] and `include/net/tcp_states.h`.
+    pub state: u32,
+    /// It was destroyed in this interval; the state is its last.
+    pub ended: bool,
+    /// Who holds it.
+    pub owner: Option<ProcessKey>,
+    /// User that made it.
+    pub uid: u32,
+    /// When it left `CLOSE`; `None` if that was before we watched.
+    pub opened: Option<Timestamp>,
+    /// SYN sent → established or given up, nanoseconds.
+    pub connect_ns: Option<u64>,
+    /// Errno with which its connect failed.
+    pub connect_errno: Option<u32>,
+    /// Bytes sent in the interval, repeats included.
+    pub sent_bytes: u64,
+    /// Bytes acknowledged by the peer in the interval.
+    pub acked_bytes: u64,
+    /// Bytes received in the interval.
+    pub received_bytes: u64,
+    /// Segments sent in the interval.
+    pub segments_out: u64,
+    /// Segments sent again in the interval.
+    pub retransmits: u64,
+    /// Packets, or for a listener connections, dropped in the interval.
+    pub drops: u64,
+    /// Totals since the socket's birth: bytes sent, acknowledged, received, retransmitted segments.
+    pub total: SocketTotal,
+    /// Smoothed round-trip time, µs; `None` before the first sample.
+    pub srtt_us: Option<u32>,
+    /// Its deviation, µs.
+    pub rttvar_us: Option<u32>,
+    /// Least round-trip time, µs.
+    pub min_rtt_us: Option<u32>,
+    /// Congestion window, segments.
+    pub cwnd: u32,
+    /// Slow-start threshold, segments.
+    pub ssthresh: u32,
+    /// Segment size, bytes.
+    pub mss: u32,
+    /// Peer's receive window, bytes.
+    pub send_window_bytes: u32,
+    /// Segments in flight.
+    pub packets_out: u32,
+    /// Bytes received and not yet read.
+    pub receive_queue_bytes: u32,
+    /// Bytes written and not yet acknowledged.
+    pub send_queue_bytes: u32,
+    /// Listener: connections waiting for `accept`.
+    pub accept_queue: u32,
+    /// Listener: limit of the former.
+    pub accept_limit: u32,
+}
+
+/// Counts since a socket's birth, as `ss -tin` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketTotal {
+    /// `bytes_sent`.
+    pub sent_bytes: u64,
+    /// `bytes_acked`.
+    pub acked_bytes: u64,
+    /// `bytes_received`.
+    pub received_bytes: u64,
+    /// Right side of `retrans:a/b`.
+    pub retransmits: u64,
+}
+
+/// The kernel's own counters in the interval: context, and the independent witness of our numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostRow {
+    /// CPU time by `/proc/stat`, nanoseconds, all CPUs: user (nice included), system, idle, iowait, irq (soft included), steal.
+    pub cpu_ns: [u64; 6],
+    /// Runnable threads now (`procs_running`).
+    pub runnable: u64,
+    /// Threads in uninterruptible sleep now (`procs_blocked`).
+    pub uninterruptible: u64,
+    /// Stall time in the interval, nanoseconds, by resource: `cpu`, `io`, `memory`; `None` without PSI.
+    pub pressure: BTreeMap<String, Option<Pressure>>,
+    /// SNMP and `TcpExt` counters in the interval, our network namespace: `RetransSegs`, `OutSegs`, `ListenOverflows`, …
+    pub net: BTreeMap<String, u64>,
+    /// `/proc/diskstats` in the interval, by device number.
+    pub disks: BTreeMap<u32, DiskStat>,
+    /// Memory available, bytes (`MemAvailable`).
+    pub memory_available_bytes: u64,
+    /// Dirty and under writeback, bytes.
+    pub dirty_bytes: u64,
+}
+
+/// Stall time of one resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// Some task waited, nanoseconds.
+    pub some_ns: u64,
+    /// All non-idle tasks waited, nanoseconds.
+    pub full_ns: u64,
+}
+
+/// One line of `/proc/diskstats`, differences except [`Self::in_flight`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStat {
+    /// Requests by [`profiler_common::disk::op`] (read, write, flush, discard).
+    pub requests: [u64; 4],
+    /// Bytes by operation; flushes have none.
+    pub bytes: [u64; 4],
+    /// Time with at least one request in flight, nanoseconds (`io_ticks`).
+    pub busy_ns: u64,
+    /// Requests in flight now.
+    pub in_flight: u64,
+}
+
+/// Something that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// A process, when first seen and whenever one of these changes.
+    Process(ProcessFact),
+    /// A block device.
+    Disk {
+        /// `major << 20 | minor`.
+        device: u32,
+        /// Kernel name, such as `nvme0n1`.
+        name: String,
+        /// What is behind it (the file of a loop device), if known.
+        backing: Option<String>,
+    },
+    /// A network namespace.
+    NetNamespace {
+        /// Inode number.
+        netns: u32,
+        /// Name under `/run/netns`, or the name of its first process.
+        name: String,
+    },
+}
+
+/// Who a process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFact {
+    /// Which.
+    pub process: ProcessKey,
+    /// Parent's process id.
+    pub parent_pid: u32,
+    /// Name.
+    pub comm: String,
+    /// Arguments; `None` when it had exited before they could be read.
+    pub command: Option<String>,
+    /// User id.
+    pub uid: u32,
+    /// User name, if the host knows one.
+    pub user: Option<String>,
+    /// Control group path; `None` when it had exited before it could be read.
+    pub cgroup: Option<String>,
+    /// A kernel thread.
+    pub kernel_thread: bool,
+    /// Network namespace, inode number.
+    pub netns: u32,
+}
+
+/// What is missing from a batch, and what observing cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QualityRow {
+    /// Losses in the interval by name ([`profiler_common::lost::LOST`]); absent means none.
+    pub lost: BTreeMap<String, u64>,
+    /// Ticks that were skipped, because the reader could not keep up: the interval is longer instead.
+    pub missed_ticks: u64,
+    /// CPU time of our process, nanoseconds.
+    pub self_cpu_ns: u64,
+    /// Our resident memory, bytes.
+    pub self_memory_bytes: u64,
+    /// Memory of our kernel maps, bytes.
+    pub map_memory_bytes: u64,
+    /// Time that the kernel spent in our programs, where it keeps statistics.
+    pub programs_ns: Option<u64>,
+    /// Wall time of reading the kernel for this batch, nanoseconds.
+    pub drain_ns: u64,
+    /// Things that could not be looked at, in words, such as other network namespaces.
+    pub notes: Vec<String>,
+}
