@@ -16,12 +16,16 @@ pub struct Config {
     pub request_arg: u32,
     /// `RQF_FLUSH_SEQ` as a mask; an enum since 6.11 (5f89154e8e9e), a macro `1 << 4` before.
     pub flush_seq_mask: u32,
-    /// `tcp_send_reset` may pass a null socket (6.12, edefba66d929), and the verifier insists on a check.
-    pub reset_may_be_null: u32,
     /// Programs report their own troubles through aya-log.
     pub log: u32,
-    /// Explicit padding, always zero.
-    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 32);
+const _: () = assert!(size_of::<Config>() == 24);
+
+impl Config {
+    /// The words of the global, in order.
+    #[must_use]
+    pub const fn words(&self) -> [u32; 6] {
+        [self.sample_calls, self.task_pt_regs, self.switch_prev_state, self.request_arg, self.flush_seq_mask, self.log]
+    }
+}

@@ -8,6 +8,9 @@ pub const ERRNO_CLASSES: [&str; 8] = ["again", "not_found", "access", "invalid",
 /// Numbers at or above this are counted as the last one.
 pub const CALLS_MAX: usize = 512;
 
+/// Errnos from this on are counted as if their high bits were not there; the kernel's own end at 530.
+pub const ERRNOS_MAX: usize = 1024;
+
 /// Slots of a thread for calls that move data or wait.
 pub const IO_SLOTS: usize = 16;
 /// Slots of a thread for all other calls; what finds none goes to the overflow map.

@@ -129,13 +129,9 @@ pub struct SocketRecord {
     pub accept_limit: u32,
     /// Packets dropped at this socket; of a listener, SYNs and handshakes refused.
     pub drops: u32,
-    /// Congestion state (0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss).
-    pub congestion: u32,
-    /// Explicit padding, always zero.
-    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 224);
+const _: () = assert!(size_of::<SocketRecord>() == 216);
 
 /// Who holds a TCP socket, one per descriptor, from the iterator over open files.
 #[repr(C)]

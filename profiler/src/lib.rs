@@ -4,6 +4,7 @@
 pub mod error;
 
 pub mod batch;
+pub mod kernel;
 pub mod source;
 
 pub mod model;

@@ -1,0 +1,244 @@
+//! Reading the kernel: typed loads or helper loads, and every difference between kernel versions.
+//!
+//! SAFETY: offsets come from the running kernel's BTF, and a program whose offsets are missing is not loaded. Typed
+//! loads are checked by the verifier and fault softly; helper loads return an error instead of faulting.
+
+use core::ffi::c_void;
+use core::ptr::read_volatile;
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated as helpers};
+use profiler_common::config::Config;
+use profiler_common::lost::Lost;
+use profiler_common::offset::{ABSENT, Offsets};
+
+use crate::emit::lost;
+
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::NONE;
+
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config {
+    sample_calls: 0,
+    task_pt_regs: 0,
+    switch_prev_state: 0,
+    request_arg: 0,
+    flush_seq_mask: 0,
+    log: 0,
+};
+
+/// An offset, known to the verifier as a constant.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::constant(&raw const $crate::kernel::OFFSETS.$field)
+    };
+}
+pub(crate) use offset;
+
+/// A switch, known to the verifier as a constant: what it turns off is not even in the loaded program.
+macro_rules! config {
+    ($field:ident) => {
+        $crate::kernel::constant(&raw const $crate::kernel::CONFIG.$field)
+    };
+}
+pub(crate) use config;
+
+/// Reads a global that user space sets before the program is loaded.
+#[inline(always)]
+pub fn constant<T>(at: *const T) -> T {
+    unsafe { read_volatile(at) }
+}
+
+/// A kernel object: only ever read through a [`Hook`].
+pub type Object = *const u8;
+
+/// How a program got its arguments, and thereby how it may read what they point to.
+pub trait Hook: Copy {
+    /// The tracepoint's argument `N`.
+    fn arg<const N: usize>(self) -> u64;
+
+    /// Reads a member of a kernel object; zero, and counted, if that fails.
+    fn read<T: Copy + Default>(self, object: Object, offset: u32) -> T;
+
+    /// The cookie of a socket.
+    fn cookie(self, socket: Object) -> u64;
+
+    /// The TCP half of a socket that may not be one; null if it is not.
+    fn tcp(self, socket: Object) -> Object;
+
+    /// The tracepoint's argument `N` as an object.
+    #[inline(always)]
+    fn object<const N: usize>(self) -> Object {
+        self.arg::<N>() as Object
+    }
+
+    /// Follows a pointer.
+    #[inline(always)]
+    fn follow(self, object: Object, offset: u32) -> Object {
+        self.read::<Pointer>(object, offset).0
+    }
+}
+
+/// A pointer that has a default.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct Pointer(pub Object);
+
+impl Default for Pointer {
+    #[inline(always)]
+    fn default() -> Self {
+        Self(core::ptr::null())
+    }
+}
+
+/// Context of a `tp_btf` program or an iterator: pointers are typed, loads are direct.
+#[derive(Clone, Copy)]
+pub struct Typed(pub *const u64);
+
+/// Reads typed pointers where there is no context to take arguments from.
+pub const TYPED: Typed = Typed(core::ptr::null());
+
+/// Context of a `raw_tp` program: pointers are numbers, loads go through a helper.
+#[derive(Clone, Copy)]
+pub struct Raw(pub *const u64);
+
+impl Hook for Typed {
+    #[inline(always)]
+    fn arg<const N: usize>(self) -> u64 {
+        unsafe { *self.0.add(N) }
+    }
+
+    #[inline(always)]
+    fn read<T: Copy + Default>(self, object: Object, offset: u32) -> T {
+        unsafe { read_volatile(object.add(offset as usize).cast::<T>()) }
+    }
+
+    /// Tracing programs may make a cookie since 5.12 (c5dbb89fc2ac).
+    #[inline(always)]
+    fn cookie(self, socket: Object) -> u64 {
+        if cfg!(feature = "hash-tasks") {
+            return Raw(self.0).cookie(socket);
+        }
+        unsafe { helpers::bpf_get_socket_cookie(socket as *mut c_void) }
+    }
+
+    #[inline(always)]
+    fn tcp(self, socket: Object) -> Object {
+        unsafe { helpers::bpf_skc_to_tcp_sock(socket as *mut c_void) as Object }
+    }
+}
+
+impl Hook for Raw {
+    #[inline(always)]
+    fn arg<const N: usize>(self) -> u64 {
+        unsafe { *self.0.add(N) }
+    }
+
+    #[inline(always)]
+    fn read<T: Copy + Default>(self, object: Object, offset: u32) -> T {
+        probe(object, offset)
+    }
+
+    /// A cookie is there only if somebody asked for it; else the address has to do.
+    #[inline(always)]
+    fn cookie(self, socket: Object) -> u64 {
+        let cookie: u64 = probe(socket, offset!(sock_cookie));
+        if cookie == 0 { socket as u64 } else { cookie }
+    }
+
+    /// The tracepoints that need this pass TCP sockets only.
+    #[inline(always)]
+    fn tcp(self, socket: Object) -> Object {
+        socket
+    }
+}
+
+/// Reads kernel memory by helper, for pointers whose type the verifier has lost.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(object: Object, offset: u32) -> T {
+    unsafe { bpf_probe_read_kernel(object.wrapping_add(offset as usize).cast::<T>()) }.unwrap_or_else(|_| {
+        lost(Lost::Read);
+        T::default()
+    })
+}
+
+/// Defines both twins of a hook: `fn body<H: Hook>(hook: H)` becomes `tp_btf/NAME` and `raw_tp/NAME`.
+macro_rules! hook {
+    ($tracepoint:literal, $typed:ident, $raw:ident, $body:path) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = concat!("tp_btf/", $tracepoint))]
+        extern "C" fn $typed(context: *mut core::ffi::c_void) -> i32 {
+            $body($crate::kernel::Typed(context.cast()));
+            0
+        }
+
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = concat!("raw_tp/", $tracepoint))]
+        extern "C" fn $raw(context: *mut core::ffi::c_void) -> i32 {
+            $body($crate::kernel::Raw(context.cast()));
+            0
+        }
+    };
+}
+pub(crate) use hook;
+
+/// The running task. Typed from 5.11 on (3ca1032ab7ab, `bpf_get_current_task_btf`); before, a bare address.
+#[inline(always)]
+pub fn current() -> Object {
+    if cfg!(feature = "hash-tasks") {
+        unsafe { helpers::bpf_get_current_task() as Object }
+    } else {
+        unsafe { helpers::bpf_get_current_task_btf().cast() }
+    }
+}
+
+/// Reads a member of [`current`].
+#[inline(always)]
+pub fn read_current<T: Copy + Default>(task: Object, offset: u32) -> T {
+    if cfg!(feature = "hash-tasks") { probe(task, offset) } else { TYPED.read(task, offset) }
+}
+
+/// Follows a pointer of [`current`].
+#[inline(always)]
+pub fn follow_current(task: Object, offset: u32) -> Object {
+    read_current::<Pointer>(task, offset).0
+}
+
+/// `CLOCK_MONOTONIC`. Costs as much as a small program: only where it decides something.
+#[inline(always)]
+pub fn now() -> u64 {
+    unsafe { helpers::bpf_ktime_get_ns() }
+}
+
+/// The disk of a request: since 5.16 (f3fa33acca9f) it hangs on the queue.
+#[inline(always)]
+pub fn disk_of<H: Hook>(hook: H, request: Object) -> Object {
+    if offset!(request_disk) == ABSENT {
+        hook.follow(hook.follow(request, offset!(request_queue)), offset!(queue_disk))
+    } else {
+        hook.follow(request, offset!(request_disk))
+    }
+}
+
+/// Adds to a counter that other CPUs add to as well. The old value is not to be had on the oldest kernels.
+pub trait Counter: Copy {
+    /// Adds atomically, unordered.
+    fn add(at: *mut Self, value: Self);
+}
+
+impl Counter for u64 {
+    #[inline(always)]
+    fn add(at: *mut Self, value: Self) {
+        unsafe {
+            core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(at, value);
+        }
+    }
+}
+
+impl Counter for u32 {
+    #[inline(always)]
+    fn add(at: *mut Self, value: Self) {
+        unsafe {
+            core::intrinsics::atomic_xadd::<u32, u32, { core::intrinsics::AtomicOrdering::Relaxed }>(at, value);
+        }
+    }
+}

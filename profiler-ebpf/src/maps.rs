@@ -1,0 +1,47 @@
+//! All maps. Each is bounded; what happens when it is full is counted by [`crate::emit::lost`].
+//!
+//! SAFETY: map definitions are placeholders that the loader replaces; nothing dereferences them.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use profiler_common::disk::{DiskKey, DiskRecord};
+use profiler_common::hist::LINEAR8_SLOTS;
+use profiler_common::lost::LOST_COUNT;
+use profiler_common::syscall::{CallOwner, CallRecord};
+use profiler_common::tcp::{EVENTS, SocketOwner};
+
+/// Calls that found no slot in their thread, per process. 16 384 pairs of process and call.
+#[map]
+pub static CALLS: HashMap<CallOwner, CallRecord> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+
+/// Sampled latencies per process and call. 8 192 pairs of about 1 KiB each.
+#[map]
+pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_max_entries(8_192, BPF_F_NO_PREALLOC);
+
+/// 256 devices, five operations each.
+#[map]
+pub static DISKS: HashMap<DiskKey, DiskRecord> = HashMap::with_max_entries(1_280, BPF_F_NO_PREALLOC);
+
+/// Requests at the driver: address → time of issue.
+#[map]
+pub static REQUESTS: HashMap<u64, u64> = HashMap::with_max_entries(16_384, 0);
+
+/// Sockets by cookie: who opened them, and when. They leave when the socket is destroyed.
+#[map]
+pub static SOCKETS: HashMap<u64, SocketOwner> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// Host-wide TCP events.
+#[map]
+pub static TCP_EVENTS: Array<u64> = Array::with_max_entries(EVENTS as u32, 0);
+
+/// What could not be recorded, by reason.
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_COUNT as u32, 0);
+
+/// Last records of threads and sockets. User space is woken at half.
+#[map]
+pub static EXITS: RingBuf = RingBuf::with_byte_size(EXITS_BYTES, 0);
+
+/// Size of [`EXITS`].
+pub const EXITS_BYTES: u32 = 2 << 20;

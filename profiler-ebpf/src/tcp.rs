@@ -1,0 +1,261 @@
+//! Row `tcp`: sockets are exported by an iterator once per tick; hooks only see births, deaths and rare trouble.
+//!
+//! SAFETY: `bpf_skc_to_tcp_sock` proves the type of a socket before any of its TCP fields is read.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::helpers::generated as helpers;
+use profiler_common::COMM_LEN;
+use profiler_common::lost::Lost;
+use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, state};
+
+use crate::emit::{self, lost};
+use crate::kernel::{
+    Counter, Hook, Object, Pointer, TYPED, current, follow_current, hook, now, offset, probe, read_current,
+};
+use crate::maps::{SOCKETS, TCP_EVENTS};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
+
+hook!("inet_sock_set_state", inet_sock_set_state, inet_sock_set_state_raw, set_state);
+hook!("tcp_destroy_sock", tcp_destroy_sock, tcp_destroy_sock_raw, destroy);
+hook!("tcp_retransmit_skb", tcp_retransmit_skb, tcp_retransmit_skb_raw, retransmit);
+hook!("tcp_retransmit_synack", tcp_retransmit_synack, tcp_retransmit_synack_raw, retransmit_synack);
+hook!("tcp_send_reset", tcp_send_reset, tcp_send_reset_raw, reset_sent);
+hook!("tcp_receive_reset", tcp_receive_reset, tcp_receive_reset_raw, reset_received);
+
+#[inline(always)]
+fn count(event: u32) {
+    if let Some(count) = TCP_EVENTS.get_ptr_mut(event) {
+        u64::add(count, 1);
+    }
+}
+
+#[inline(always)]
+fn retransmit<H: Hook>(_: H) {
+    count(event::RETRANSMIT);
+}
+
+#[inline(always)]
+fn retransmit_synack<H: Hook>(_: H) {
+    count(event::RETRANSMIT_SYNACK);
+}
+
+#[inline(always)]
+fn reset_sent<H: Hook>(_: H) {
+    count(event::RESET_SENT);
+}
+
+#[inline(always)]
+fn reset_received<H: Hook>(_: H) {
+    count(event::RESET_RECEIVED);
+}
+
+/// `inet_sock_set_state(sk, old, new)`: opens and closes the books of a socket.
+#[inline(always)]
+fn set_state<H: Hook>(hook: H) {
+    let socket = hook.object::<0>();
+    let (old, new) = (hook.arg::<1>() as u32, hook.arg::<2>() as u32);
+    if hook.read::<u16>(socket, offset!(sock_protocol)) != IPPROTO_TCP {
+        return;
+    }
+    match (old, new) {
+        // Both happen in the system call of whoever connects or listens.
+        (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, true),
+        (state::SYN_SENT, state::ESTABLISHED) => connected(hook, socket, event::CONNECTED, 0),
+        (state::SYN_SENT, state::CLOSE) => {
+            let errno = hook.read::<u32>(socket, offset!(sock_err));
+            connected(hook, socket, event::CONNECT_FAILED, errno);
+        }
+        // A child of a listener, in the soft interrupt of its peer's packet: nobody's system call.
+        (state::SYN_RECV, state::ESTABLISHED) => {
+            count(event::ACCEPTED);
+            open(hook, socket, false);
+        }
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn open<H: Hook>(hook: H, socket: Object, by_current: bool) {
+    let mut owner = SocketOwner { opened_ns: now(), ..SocketOwner::default() };
+    if by_current {
+        let task = current();
+        let leader = follow_current(task, offset!(task_group_leader));
+        owner.process_start_ns = read_current(leader, offset!(task_start_ns));
+        owner.pid = read_current(task, offset!(task_tgid));
+        owner.comm = probe::<[u8; COMM_LEN]>(task, offset!(task_comm));
+    }
+    if SOCKETS.insert(hook.cookie(socket), owner, BPF_ANY.into()).is_err() {
+        lost(Lost::Socket);
+    }
+}
+
+#[inline(always)]
+fn connected<H: Hook>(hook: H, socket: Object, event: u32, errno: u32) {
+    count(event);
+    if let Some(owner) = SOCKETS.get_ptr_mut(hook.cookie(socket)) {
+        unsafe {
+            (*owner).connect_ns = now().wrapping_sub((*owner).opened_ns);
+            (*owner).connect_errno = errno;
+        }
+    }
+}
+
+/// What a socket says for the last time.
+#[repr(C)]
+struct LastSocket {
+    tag: u64,
+    socket: SocketRecord,
+}
+
+#[inline(always)]
+fn destroy<H: Hook>(hook: H) {
+    let socket = hook.object::<0>();
+    let cookie = hook.cookie(socket);
+    let Some(owner) = SOCKETS.get_ptr(cookie).map(|owner| unsafe { *owner }) else { return };
+    let _ = SOCKETS.remove(cookie);
+    let tcp = hook.tcp(socket);
+    if tcp.is_null() {
+        return;
+    }
+    let Some(mut last) = emit::reserve::<LastSocket>() else { return };
+    let to = last.as_ptr();
+    unsafe {
+        (*to).tag = exit::SOCKET;
+        (*to).socket = SocketRecord { ended: 1, owner, cookie, at_ns: now(), ..SocketRecord::default() };
+        describe(&mut (*to).socket, socket);
+        describe_tcp(hook, &mut (*to).socket, tcp);
+    }
+    last.submit();
+}
+
+/// What `iter/tcp` hands over.
+#[repr(C)]
+struct TcpContext {
+    meta: Object,
+    socket: Object,
+}
+
+/// Exports every TCP socket of a network namespace. Requests and time-wait remains are no full sockets: left out.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
+    let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
+    if socket.is_null() {
+        return 0;
+    }
+    let tcp = TYPED.tcp(socket);
+    if tcp.is_null() {
+        return 0;
+    }
+    let mut record = SocketRecord { at_ns: now(), ..SocketRecord::default() };
+    record.cookie = TYPED.cookie(tcp);
+    if SOCKETS.get_ptr(record.cookie).is_none() {
+        // It was there before us: remember it, so that its end is reported.
+        let _ = SOCKETS.insert(record.cookie, SocketOwner::default(), BPF_NOEXIST.into());
+    }
+    if let Some(owner) = SOCKETS.get_ptr(record.cookie) {
+        record.owner = unsafe { *owner };
+    }
+    describe(&mut record, tcp);
+    describe_tcp(TYPED, &mut record, tcp);
+    emit::write(meta, &raw const record);
+    0
+}
+
+/// What all sockets have.
+#[inline(always)]
+fn describe(record: &mut SocketRecord, socket: Object) {
+    let family: u16 = probe(socket, offset!(sock_family));
+    if family == AF_INET6 {
+        record.local = probe(socket, offset!(sock_v6_saddr));
+        record.peer = probe(socket, offset!(sock_v6_daddr));
+    } else if family == AF_INET {
+        record.local = mapped(probe(socket, offset!(sock_saddr)));
+        record.peer = mapped(probe(socket, offset!(sock_daddr)));
+    }
+    record.local_port = probe(socket, offset!(sock_num));
+    record.peer_port = u16::from_be(probe(socket, offset!(sock_dport)));
+    record.state = u32::from(probe::<u8>(socket, offset!(sock_state)));
+    record.netns = probe(probe::<Pointer>(socket, offset!(sock_net)).0, offset!(net_inum));
+    record.uid = probe(socket, offset!(sock_uid));
+    record.drops = probe(socket, offset!(sock_drops));
+    record.accept_queue = probe(socket, offset!(sock_ack_backlog));
+    record.accept_limit = probe(socket, offset!(sock_max_ack_backlog));
+}
+
+/// An IPv4 address inside an IPv6 one.
+#[inline(always)]
+fn mapped(address: u32) -> [u8; 16] {
+    let [a, b, c, d] = address.to_ne_bytes();
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+/// What TCP adds.
+#[inline(always)]
+fn describe_tcp<H: Hook>(from: H, record: &mut SocketRecord, tcp: Object) {
+    record.bytes_sent = from.read(tcp, offset!(tcp_bytes_sent));
+    record.bytes_acked = from.read(tcp, offset!(tcp_bytes_acked));
+    record.bytes_retrans = from.read(tcp, offset!(tcp_bytes_retrans));
+    record.bytes_received = from.read(tcp, offset!(tcp_bytes_received));
+    record.srtt_us = from.read::<u32>(tcp, offset!(tcp_srtt)) >> 3;
+    record.rttvar_us = from.read::<u32>(tcp, offset!(tcp_rttvar)) >> 2;
+    // `struct minmax` keeps three samples of time and value; the first value is the minimum.
+    record.min_rtt_us = from.read(tcp, offset!(tcp_min_rtt) + 4);
+    record.cwnd = from.read(tcp, offset!(tcp_cwnd));
+    record.ssthresh = from.read(tcp, offset!(tcp_ssthresh));
+    record.mss = from.read(tcp, offset!(tcp_mss));
+    record.send_window = from.read(tcp, offset!(tcp_snd_wnd));
+    record.packets_out = from.read(tcp, offset!(tcp_packets_out));
+    record.lost_out = from.read(tcp, offset!(tcp_lost_out));
+    record.retransmits = from.read(tcp, offset!(tcp_total_retrans));
+    record.segments_out = from.read(tcp, offset!(tcp_segs_out));
+    record.segments_in = from.read(tcp, offset!(tcp_segs_in));
+    record.receive_queue =
+        from.read::<u32>(tcp, offset!(tcp_rcv_nxt)).wrapping_sub(from.read(tcp, offset!(tcp_copied_seq)));
+    record.send_queue =
+        from.read::<u32>(tcp, offset!(tcp_write_seq)).wrapping_sub(from.read(tcp, offset!(tcp_snd_una)));
+}
+
+/// What `iter/task_file` hands over.
+#[repr(C)]
+struct FileContext {
+    meta: Object,
+    task: Object,
+    descriptor: u32,
+    file: Object,
+}
+
+/// Exports who holds which TCP socket. Runs only when a socket without an owner shows up: it looks at every open file.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn iter_task_file(context: *mut FileContext) -> i32 {
+    let (meta, task, file) = unsafe { ((*context).meta, (*context).task, (*context).file) };
+    if task.is_null() || file.is_null() {
+        return 0;
+    }
+    let socket = unsafe { helpers::bpf_sock_from_file(file as *mut _) } as Object;
+    if socket.is_null() {
+        return 0;
+    }
+    let inner = TYPED.follow(socket, offset!(socket_sk));
+    if inner.is_null() {
+        return 0;
+    }
+    let tcp = TYPED.tcp(inner);
+    if tcp.is_null() {
+        return 0;
+    }
+    let leader = TYPED.follow(task, offset!(task_group_leader));
+    let record = HolderRecord {
+        cookie: TYPED.cookie(tcp),
+        process_start_ns: TYPED.read(leader, offset!(task_start_ns)),
+        pid: TYPED.read(task, offset!(task_tgid)),
+        fd: unsafe { (*context).descriptor },
+        comm: probe(leader, offset!(task_comm)),
+    };
+    emit::write(meta, &raw const record);
+    0
+}
