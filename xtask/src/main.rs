@@ -1,1 +1,54 @@
-fn main() {}
+//! `cargo xtask`: set-up, builds, checks. Everything that is not the product.
+//!
+//! One file per subcommand. Progress goes to standard error, so that whatever a started program writes to standard
+//! output stays clean. `layout` says where things lie, `child` starts other programs.
+#![expect(clippy::disallowed_methods, reason = "a build tool is I/O from end to end")]
+
+mod build;
+mod child;
+mod layout;
+mod run;
+mod setup;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::layout::Layout;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find out how this machine can build the kernel programs, and install what is missing
+    Setup(setup::Args),
+    /// Build the kernel objects, then the program
+    Build(build::Args),
+    /// Set up, build, and start the program (as root, or through sudo)
+    Run(run::Args),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    let layout = Layout::find()?;
+    match command {
+        Command::Setup(args) => setup::main(&layout, &args),
+        Command::Build(args) => build::main(&layout, &args),
+        Command::Run(args) => run::main(&layout, args),
+    }
+}

@@ -1,0 +1,71 @@
+//! Programs that the tests and benchmarks call: workloads, and peers to compare numbers with.
+
+use anyhow::{Result, bail};
+
+use super::debian;
+use crate::child;
+
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "fio",
+        package: "fio",
+    },
+    Tool {
+        program: "bpftool",
+        package: "bpftool",
+    },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+    },
+    Tool {
+        program: "tc",
+        package: "iproute2",
+    },
+    Tool {
+        program: "mkfs.ext4",
+        package: "e2fsprogs",
+    },
+    Tool {
+        program: "tmux",
+        package: "tmux",
+    },
+    Tool {
+        program: "strace",
+        package: "strace",
+    },
+];
+
+/// Installs what is missing where that is possible, and names what stays missing.
+pub fn require() -> Result<()> {
+    let mut packages: Vec<_> = missing().map(|tool| tool.package).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let installed = debian::install(&packages);
+    let still: Vec<_> = missing().map(|tool| tool.program).collect();
+    match installed {
+        _ if still.is_empty() => Ok(()),
+        Ok(()) => bail!(
+            "the packages are installed, but these programs are not found: {}",
+            still.join(" ")
+        ),
+        Err(error) => bail!("these programs are missing: {}: {error:#}", still.join(" ")),
+    }
+}
+
+/// One line for people.
+pub fn summary() -> String {
+    let names: Vec<_> = TOOLS.iter().map(|tool| tool.program).collect();
+    format!("test tools {}", names.join(", "))
+}
+
+fn missing() -> impl Iterator<Item = &'static Tool> {
+    TOOLS.iter().filter(|tool| child::find_program(tool.program).is_none())
+}
