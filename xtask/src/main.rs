@@ -9,6 +9,8 @@ mod child;
 mod layout;
 mod run;
 mod setup;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,10 @@ enum Command {
     Build(build::Args),
     /// Set up, build, and start the program (as root, or through sudo)
     Run(run::Args),
+    /// Everything that must hold before a commit: format, lints, tidy, tests, kernel tests
+    Test,
+    /// Check the invariants of the architecture and of the style
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -50,5 +56,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Setup(args) => setup::main(&layout, &args),
         Command::Build(args) => build::main(&layout, &args),
         Command::Run(args) => run::main(&layout, args),
+        Command::Test => test::main(&layout),
+        Command::Tidy => tidy::main(&layout),
     }
 }
