@@ -1,10 +1,7 @@
 //! Tells the crate where the kernel objects lie.
 //!
 //! `cargo xtask build` makes them: they need another compiler, which a build script had better not start.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a build script talks to Cargo through the environment"
-)]
+#![expect(clippy::disallowed_methods, reason = "a build script talks to Cargo through the environment")]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -19,10 +16,7 @@ fn main() -> ExitCode {
         println!("cargo::rerun-if-changed={}", folder.join(object).display());
     }
     if let Some(missing) = OBJECTS.iter().find(|object| !folder.join(object).is_file()) {
-        println!(
-            "cargo::error=no kernel object `{missing}` in `{}`: run `cargo xtask build`",
-            folder.display()
-        );
+        println!("cargo::error=no kernel object `{missing}` in `{}`: run `cargo xtask build`", folder.display());
         return ExitCode::FAILURE;
     }
     println!("cargo::rustc-env=PROFILER_BPF_DIR={}", folder.display());

@@ -24,22 +24,16 @@ pub struct Args {
     objects_only: bool,
 }
 
-/// One kernel object: its file, and the features of the crate that make it.
+/// One kernel object: its file, and what Cargo is told beyond the usual.
 struct Object {
     file: &'static str,
-    features: &'static str,
+    flags: &'static [&'static str],
 }
 
 const OBJECTS: &[Object] = &[
-    Object {
-        file: "profiler.bpf.o",
-        features: "",
-    },
+    Object { file: "profiler.bpf.o", flags: &[] },
     // Before 5.11 there is no task storage; a hash map keyed by thread takes its place.
-    Object {
-        file: "profiler-hash.bpf.o",
-        features: "hash-tasks",
-    },
+    Object { file: "profiler-hash.bpf.o", flags: &["--features=hash-tasks"] },
 ];
 
 /// What to do about warnings in the kernel programs.
@@ -73,9 +67,7 @@ pub fn objects(layout: &Layout, decision: &Decision, warnings: Warnings) -> Resu
 /// Builds the release binary with the objects inside.
 pub fn program(layout: &Layout) -> Result<()> {
     let mut command = child::cargo();
-    command
-        .args(["build", "--release", "--package", "profiler"])
-        .current_dir(&layout.root);
+    command.args(["build", "--release", "--package", "profiler"]).current_dir(&layout.root);
     child::run(&mut command).context("failed to build the program")
 }
 
@@ -96,38 +88,16 @@ pub fn lint_objects(layout: &Layout, decision: &Decision) -> Option<Result<()>> 
 
 fn compile(layout: &Layout, decision: &Decision, object: &Object, act: &str, warnings: Warnings) -> Command {
     let linker = decision.linker.display();
-    let flags = [
-        "-Cdebuginfo=2",
-        &format!("-Clinker={linker}"),
-        "-Clink-arg=--btf",
-        "-Cpanic=abort",
-    ]
-    .join("\u{1f}");
+    let flags = ["-Cdebuginfo=2", &format!("-Clinker={linker}"), "-Clink-arg=--btf", "-Cpanic=abort"].join("\u{1f}");
     let mut command = child::foreign(&decision.cargo);
     command.current_dir(&layout.root);
-    command.args([
-        act,
-        "--quiet",
-        "--release",
-        "--package",
-        "profiler-ebpf",
-        "--target",
-        TARGET,
-    ]);
-    command.args(["-Z", "build-std=core", "--features", object.features]);
-    // Both unlock `-Z` where the compiler is not a nightly.
+    command.args([act, "--release", "--package", "profiler-ebpf", "--target", TARGET]);
+    command.args(["-Z", "build-std=core"]).args(object.flags);
+    // Unlocks `-Z` where the compiler is not a nightly.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", &decision.rustc);
-    command
-        .env("CARGO_TARGET_DIR", layout.ebpf_target())
-        .env("CARGO_ENCODED_RUSTFLAGS", flags);
+    command.env("CARGO_TARGET_DIR", layout.ebpf_target()).env("CARGO_ENCODED_RUSTFLAGS", flags);
     // The workspace's release profile is for user space. The kernel needs one module, and its types (BTF).
-    let profile = [
-        ("LTO", "fat"),
-        ("CODEGEN_UNITS", "1"),
-        ("PANIC", "abort"),
-        ("DEBUG", "2"),
-        ("STRIP", "none"),
-    ];
+    let profile = [("LTO", "fat"), ("CODEGEN_UNITS", "1"), ("PANIC", "abort"), ("DEBUG", "2"), ("STRIP", "none")];
     command.envs(profile.map(|(key, value)| (format!("CARGO_PROFILE_RELEASE_{key}"), value)));
     if matches!(warnings, Warnings::Deny) {
         // Unlike `-Dwarnings` this changes no fingerprint, so nothing is built twice.

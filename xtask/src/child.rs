@@ -35,23 +35,10 @@ pub fn foreign(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let shown = name.to_string_lossy();
-        let own = [
-            "CARGO_HOME",
-            "CARGO_HTTP_",
-            "CARGO_NET_",
-            "CARGO_REGISTR",
-            "CARGO_SOURCE_",
-            "CARGO_TERM_",
-        ];
+        let own = ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_SOURCE_", "CARGO_TERM_"];
         let ours = shown.starts_with("CARGO") && !own.iter().any(|prefix| shown.starts_with(prefix));
         let compiler = shown.starts_with("RUSTC") || shown.starts_with("RUSTUP_TOOLCHAIN");
-        let flags = [
-            "RUSTFLAGS",
-            "RUSTDOCFLAGS",
-            "RUST_RECURSION_COUNT",
-            "MAKEFLAGS",
-            "LD_LIBRARY_PATH",
-        ];
+        let flags = ["RUSTFLAGS", "RUSTDOCFLAGS", "RUST_RECURSION_COUNT", "MAKEFLAGS", "LD_LIBRARY_PATH"];
         if ours || compiler || flags.contains(&&*shown) {
             command.env_remove(&name);
         }
@@ -85,30 +72,19 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
         }
     }
     child.kill().and_then(|()| child.wait()).with_context(waiting)?;
-    bail!(
-        "`{}` took longer than {} s and was stopped",
-        shown(command),
-        limit.as_secs()
-    );
+    bail!("`{}` took longer than {} s and was stopped", shown(command), limit.as_secs());
 }
 
 /// What a short question prints; `None` when it cannot be asked or is answered with a failure.
 pub fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The command as one would type it, near enough for a message.
 pub fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut line = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let mut line = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for arg in command.get_args() {
         // Writing to a string cannot fail.
         let _ = write!(line, " {}", arg.to_string_lossy());
@@ -120,8 +96,5 @@ pub fn shown(command: &Command) -> String {
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|file| file.is_file())
 }

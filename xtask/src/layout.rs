@@ -57,8 +57,6 @@ impl Layout {
 fn host() -> Result<String> {
     let current = env::current_exe().context("failed to find the path of xtask")?;
     let profile = current.parent().and_then(Path::parent);
-    let triple = profile
-        .and_then(Path::file_name)
-        .context("xtask does not lie in a target folder")?;
+    let triple = profile.and_then(Path::file_name).context("xtask does not lie in a target folder")?;
     Ok(triple.to_string_lossy().into_owned())
 }

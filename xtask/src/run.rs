@@ -38,16 +38,8 @@ pub fn main(layout: &Layout, args: Args) -> Result<ExitCode> {
 }
 
 fn or_default(args: Vec<String>, on_terminal: bool) -> Vec<String> {
-    let default: &[&str] = if on_terminal {
-        &["live"]
-    } else {
-        &["report", "--for", "10s"]
-    };
-    if args.is_empty() {
-        default.iter().map(ToString::to_string).collect()
-    } else {
-        args
-    }
+    let default: &[&str] = if on_terminal { &["live"] } else { &["report", "--for", "10s"] };
+    if args.is_empty() { default.iter().map(ToString::to_string).collect() } else { args }
 }
 
 #[cfg(test)]

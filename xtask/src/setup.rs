@@ -56,9 +56,7 @@ fn decide(layout: &Layout) -> Result<Decision> {
     if compilers.is_empty() {
         tried.push("no installed compiler of 1.95 or later has the source of `core` (component rust-src)".to_owned());
     }
-    let ready = compilers
-        .iter()
-        .find_map(|compiler| Some((compiler, linker::found(layout, compiler)?)));
+    let ready = compilers.iter().find_map(|compiler| Some((compiler, linker::found(layout, compiler)?)));
     if let Some((compiler, linker)) = ready {
         return Decision::new(compiler, &linker);
     }
@@ -69,7 +67,9 @@ fn decide(layout: &Layout) -> Result<Decision> {
     }
     // A compiler that was there and found no linker will not find one when it is installed again.
     if compilers.is_empty() {
-        for install in [compiler::install_nightly, compiler::install_debian] {
+        // Debian's compiler first: the LLVM that its linker needs comes from the same place. A nightly is often ahead of
+        // every packaged LLVM. Without the rights to install packages this step only leaves a line.
+        for install in [compiler::install_debian, compiler::install_nightly] {
             let compiler = note(install(), &mut tried);
             if let Some(decision) = compiler.and_then(|compiler| with_linker(layout, &compiler, &mut tried)) {
                 return decision;

@@ -25,15 +25,9 @@ const KERNEL_TESTS: &str = "kernel";
 
 pub fn main(layout: &Layout) -> Result<ExitCode> {
     let decision = setup::ensure(layout)?;
-    let mut run = Run {
-        layout,
-        tally: Tally::default(),
-        failed: Vec::new(),
-    };
+    let mut run = Run { layout, tally: Tally::default(), failed: Vec::new() };
     run.stage("test tools", |_| need_tools());
-    run.stage("kernel programs, free of warnings", |run| {
-        build::objects(run.layout, &decision, Warnings::Deny)
-    });
+    run.stage("kernel programs, free of warnings", |run| build::objects(run.layout, &decision, Warnings::Deny));
     run.stage("program", |run| build::program(run.layout));
     run.stage("format", |run| child::run(&mut run.cargo(&["fmt", "--all", "--check"])));
     run.stage("lints", |run| {
@@ -123,9 +117,7 @@ fn integration_tests(layout: &Layout) -> Result<Vec<String>> {
         }
         let entries = fs::read_dir(&folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
         for entry in entries {
-            let path = entry
-                .with_context(|| format!("failed to list `{}`", folder.display()))?
-                .path();
+            let path = entry.with_context(|| format!("failed to list `{}`", folder.display()))?.path();
             let Some(name) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else {
                 continue;
             };

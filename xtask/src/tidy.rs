@@ -51,11 +51,7 @@ pub struct Violation {
 
 impl Violation {
     fn new(source: &Source, line: usize, message: String) -> Self {
-        Self {
-            path: source.path.clone(),
-            line,
-            message,
-        }
+        Self { path: source.path.clone(), line, message }
     }
 }
 
@@ -78,10 +74,7 @@ pub fn check(layout: &Layout) -> Result<()> {
     }
     let long = sources.iter().filter(|source| shape::is_long(source)).count();
     if long > 0 {
-        println!(
-            "note: {long} files are longer than {} lines without their tests",
-            shape::FILE_LINES_SOFT
-        );
+        println!("note: {long} files are longer than {} lines without their tests", shape::FILE_LINES_SOFT);
     }
     println!("tidy: {} files, {} violations", sources.len(), violations.len());
     if !violations.is_empty() {
@@ -92,10 +85,7 @@ pub fn check(layout: &Layout) -> Result<()> {
 
 fn violations(sources: &[Source]) -> Vec<Violation> {
     let paths: Vec<&str> = sources.iter().map(|source| source.path.as_str()).collect();
-    let mut all: Vec<_> = sources
-        .iter()
-        .flat_map(|source| RULES.iter().flat_map(|rule| rule(source)))
-        .collect();
+    let mut all: Vec<_> = sources.iter().flat_map(|source| RULES.iter().flat_map(|rule| rule(source))).collect();
     all.extend(grid::missing_cells(&paths));
     all.sort();
     all.dedup();
@@ -123,21 +113,9 @@ fn read_all(root: &Path) -> Result<Vec<Source>> {
 fn listed(root: &Path) -> Result<Vec<String>> {
     // Git distrusts a checkout that belongs to somebody else, which is every checkout when root runs the tests.
     let mut git = Command::new("git");
-    git.args([
-        "-c",
-        "safe.directory=*",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
+    git.args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     if let Some(names) = child::answer(git.current_dir(root)) {
-        return Ok(names
-            .split('\0')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect());
+        return Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect());
     }
     let mut names = Vec::new();
     walk(root, "", &mut names)?;
@@ -150,10 +128,7 @@ fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {
         let entry = entry.with_context(|| format!("failed to list `{}`", folder.display()))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
-        match entry
-            .file_type()
-            .with_context(|| format!("failed to inspect `{path}`"))?
-        {
+        match entry.file_type().with_context(|| format!("failed to inspect `{path}`"))? {
             kind if kind.is_dir() && !["target", ".git"].contains(&name.as_str()) => {
                 walk(&entry.path(), &format!("{path}/"), names)?;
             }
@@ -167,10 +142,7 @@ fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {
 /// Checks one planted file against one rule: what the rules' own tests call.
 #[cfg(test)]
 fn shown(rule: Rule, path: &str, text: &str) -> Vec<String> {
-    rule(&Source::new(path, text.to_owned()))
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    rule(&Source::new(path, text.to_owned())).iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]
@@ -189,10 +161,7 @@ mod tests {
 
     #[test]
     fn a_violation_says_where_and_what() {
-        let source = Source::new(
-            "profiler/src/model/disk.rs",
-            "//! Disks.\n\nuse tokio::sync;\n".to_owned(),
-        );
+        let source = Source::new("profiler/src/model/disk.rs", "//! Disks.\n\nuse tokio::sync;\n".to_owned());
         let shown: Vec<_> = violations(&[source]).iter().map(ToString::to_string).collect();
         assert!(
             shown.contains(&"error: profiler/src/model/disk.rs:3: names tokio; the model must stay pure".to_owned())

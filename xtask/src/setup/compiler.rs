@@ -46,24 +46,23 @@ pub fn installed() -> Vec<Compiler> {
     names.iter().filter_map(|sysroot| Compiler::at(sysroot)).collect()
 }
 
-/// Lets rustup fetch a nightly with source.
+/// Lets rustup fetch the source for the nightly that is here, else a nightly with source.
 pub fn install_nightly() -> Result<Compiler> {
     let rustup = child::find_program("rustup").context("rustup is not here, so it could not fetch a nightly")?;
     eprintln!("setup: asking rustup for a nightly with the source of `core`");
+    // Somebody may rely on the nightly as it is, so it is updated only when that cannot be helped.
+    if rustup_toolchains().iter().any(|path| is_nightly(path)) {
+        let mut command = child::foreign(&rustup);
+        command.args(["component", "add", "rust-src", "--toolchain", "nightly"]);
+        let added = child::run_within(&mut command, RUSTUP_LIMIT).is_ok();
+        if let Some(compiler) = installed().into_iter().next().filter(|_| added) {
+            return Ok(compiler);
+        }
+    }
     let mut command = child::foreign(rustup);
-    command.args([
-        "toolchain",
-        "install",
-        "nightly",
-        "--profile",
-        "minimal",
-        "--component",
-        "rust-src",
-    ]);
+    command.args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"]);
     child::run_within(command.arg("--no-self-update"), RUSTUP_LIMIT)?;
-    let found = installed()
-        .into_iter()
-        .find(|compiler| compiler.release.contains("nightly"));
+    let found = installed().into_iter().find(|compiler| compiler.release.contains("nightly"));
     found.context("rustup reported success, but its nightly has no source of `core`")
 }
 
@@ -86,13 +85,7 @@ impl Compiler {
         let field = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let release = field("release:")?.to_owned();
         let llvm = Version::parse(field("LLVM version:")?)?;
-        (Version::parse(&release)? >= RELEASE_MIN).then_some(Self {
-            cargo,
-            rustc,
-            source,
-            llvm,
-            release,
-        })
+        (Version::parse(&release)? >= RELEASE_MIN).then_some(Self { cargo, rustc, source, llvm, release })
     }
 
     /// Whether the system's packages brought it.
@@ -110,13 +103,7 @@ impl Compiler {
 
 impl Display for Compiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "rustc {} with LLVM {} at {}",
-            self.release,
-            self.llvm,
-            self.rustc.display()
-        )
+        write!(f, "rustc {} with LLVM {} at {}", self.release, self.llvm, self.rustc.display())
     }
 }
 
@@ -125,11 +112,7 @@ impl Version {
     pub fn parse(text: &str) -> Option<Self> {
         let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
         let mut parts = numbers.split('.').map(|part| part.parse().ok());
-        Some(Self(
-            parts.next()??,
-            parts.next()??,
-            parts.next().flatten().unwrap_or(0),
-        ))
+        Some(Self(parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)))
     }
 }
 
@@ -150,9 +133,7 @@ fn rustup_toolchains() -> Vec<PathBuf> {
 }
 
 fn is_nightly(toolchain: &Path) -> bool {
-    toolchain
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with("nightly"))
+    toolchain.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nightly"))
 }
 
 #[cfg(test)]

@@ -18,20 +18,18 @@ pub fn is_here() -> bool {
 /// Installs those of `packages` that are missing; the error names the command for somebody with the rights.
 pub fn install(packages: &[&str]) -> Result<()> {
     if !is_here() {
-        bail!(
-            "apt is not here, so these Debian packages could not be installed: {}",
-            packages.join(" ")
-        );
+        bail!("apt is not here, so these Debian packages could not be installed: {}", packages.join(" "));
     }
     let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }
     let Some(rights) = Rights::find() else {
-        bail!(
-            "missing packages, and no right to install them; type: sudo apt-get install {}",
-            missing.join(" ")
-        );
+        let names = missing.join(" ");
+        match missing.iter().find(|package| !is_offered(package)) {
+            Some(unknown) => bail!("this system's package lists do not offer `{unknown}`"),
+            None => bail!("missing packages, and no right to install them; type: sudo apt-get install {names}"),
+        }
     };
     eprintln!("setup: installing Debian packages: {}", missing.join(" "));
     if !missing.iter().all(|package| is_offered(package)) {
@@ -83,13 +81,7 @@ impl Rights {
                 sudo
             }
         };
-        command.args([
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "--quiet",
-            "-o",
-            "DPkg::Lock::Timeout=120",
-        ]);
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=120"]);
         command
     }
 }

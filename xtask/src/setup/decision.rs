@@ -50,10 +50,7 @@ impl Decision {
     /// The stored answer; `None` when there is none, or when something that it rests on has changed.
     pub(super) fn load(file: &Path) -> Option<Self> {
         let decision: Self = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
-        let valid = decision
-            .rests_on
-            .iter()
-            .all(|stamp| Stamp::of(&stamp.path).is_ok_and(|now| now == *stamp));
+        let valid = decision.rests_on.iter().all(|stamp| Stamp::of(&stamp.path).is_ok_and(|now| now == *stamp));
         (decision.format == FORMAT && valid).then_some(decision)
     }
 
@@ -66,10 +63,6 @@ impl Decision {
 impl Stamp {
     fn of(path: &Path) -> Result<Self> {
         let meta = fs::metadata(path).with_context(|| format!("failed to inspect `{}`", path.display()))?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            bytes: meta.len(),
-            changed_s: meta.mtime(),
-        })
+        Ok(Self { path: path.to_path_buf(), bytes: meta.len(), changed_s: meta.mtime() })
     }
 }

@@ -33,12 +33,7 @@ pub struct Linker {
 
 impl Display for Linker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "bpf-linker {VERSION} with LLVM {} at {}",
-            self.llvm,
-            self.path.display()
-        )
+        write!(f, "bpf-linker {VERSION} with LLVM {} at {}", self.llvm, self.path.display())
     }
 }
 
@@ -49,10 +44,7 @@ pub fn found(layout: &Layout, compiler: &Compiler) -> Option<Linker> {
 
 /// Gets a linker for `compiler`; each failed attempt leaves a line in `tried`.
 pub fn install(layout: &Layout, compiler: &Compiler, tried: &mut Vec<String>) -> Option<Linker> {
-    eprintln!(
-        "setup: no bpf-linker {VERSION} here that reads what LLVM {} writes",
-        compiler.llvm
-    );
+    eprintln!("setup: no bpf-linker {VERSION} here that reads what LLVM {} writes", compiler.llvm);
     // Where the compiler came from packages, LLVM does too; elsewhere the download is quicker and needs no rights.
     let ways: [Way; 3] = if compiler.is_packaged() {
         [from_local_llvm, from_debian_llvm, download]
@@ -67,10 +59,7 @@ pub fn install(layout: &Layout, compiler: &Compiler, tried: &mut Vec<String>) ->
     }
     // LLVM promises to read what older releases wrote; what a newer patch release wrote it mostly reads, too.
     let near = present(layout).find(|linker| linker.llvm.0 == compiler.llvm.0)?;
-    eprintln!(
-        "setup: note: {near} is older than the compiler's {}; linking may fail",
-        compiler.llvm
-    );
+    eprintln!("setup: note: {near} is older than the compiler's {}; linking may fail", compiler.llvm);
     Some(near)
 }
 
@@ -80,10 +69,7 @@ type Way = fn(&Layout, &Compiler) -> Result<()>;
 fn present(layout: &Layout) -> impl Iterator<Item = Linker> {
     let own = layout.tools().join("bin/bpf-linker");
     let candidates = [Some(own), child::find_program("bpf-linker")];
-    candidates
-        .into_iter()
-        .flatten()
-        .filter_map(|path| Linker::at(path, &layout.tools()))
+    candidates.into_iter().flatten().filter_map(|path| Linker::at(path, &layout.tools()))
 }
 
 impl Linker {
@@ -102,13 +88,7 @@ fn llvm_of(linker: &Path, scratch: &Path) -> Option<Version> {
     fs::create_dir_all(scratch).ok()?;
     let (input, output) = (scratch.join("empty.ll"), scratch.join("empty.bc"));
     fs::write(&input, "target triple = \"bpfel\"\n").ok()?;
-    child::answer(
-        Command::new(linker)
-            .arg("--emit=llvm-bc")
-            .arg("-o")
-            .arg(&output)
-            .arg(&input),
-    )?;
+    child::answer(Command::new(linker).arg("--emit=llvm-bc").arg("-o").arg(&output).arg(&input))?;
     let signature = bitcode_writer(&fs::read(&output).ok()?)?;
     Version::parse(signature.strip_prefix("LLVM")?)
 }
@@ -123,32 +103,21 @@ fn bitcode_writer(bitcode: &[u8]) -> Option<String> {
     let head = &bitcode[..bitcode.len().min(HEAD_BYTES_MAX)];
     let bit = |at: usize| head.get(at / 8).map_or(0, |byte| usize::from(byte >> (at % 8) & 1));
     let six = |at: usize| (0..6).fold(0, |value, index| value | bit(at + index) << index);
-    let name_at = |at: usize| {
-        (1..=six(at).min(LENGTH_MAX))
-            .map(|index| char::from(LETTERS[six(at + index * 6)]))
-            .collect()
-    };
-    (0..head.len() * 8)
-        .map(name_at)
-        .find(|name: &String| name.starts_with("LLVM"))
+    let name_at =
+        |at: usize| (1..=six(at).min(LENGTH_MAX)).map(|index| char::from(LETTERS[six(at + index * 6)])).collect();
+    (0..head.len() * 8).map(name_at).find(|name: &String| name.starts_with("LLVM"))
 }
 
 fn from_local_llvm(layout: &Layout, compiler: &Compiler) -> Result<()> {
     let majors = LLVM_MAJORS.iter().filter(|major| **major >= compiler.llvm.0);
     let mut prefixes = majors.flat_map(|major| {
-        let places = [
-            format!("/usr/lib/llvm-{major}"),
-            format!("/usr/lib64/llvm{major}"),
-            format!("/usr/lib/llvm{major}"),
-        ];
+        let places =
+            [format!("/usr/lib/llvm-{major}"), format!("/usr/lib64/llvm{major}"), format!("/usr/lib/llvm{major}")];
         places.map(|place| (*major, PathBuf::from(place)))
     });
     // The bare name of the library, without a version, is what marks the development files.
     let Some((major, prefix)) = prefixes.find(|(_, prefix)| prefix.join("lib/libLLVM.so").is_file()) else {
-        bail!(
-            "no development files of LLVM {} or later, so bpf-linker could not be built",
-            compiler.llvm.0
-        );
+        bail!("no development files of LLVM {} or later, so bpf-linker could not be built", compiler.llvm.0);
     };
     cargo_install(layout, compiler, major, &prefix)
 }
@@ -157,10 +126,7 @@ fn from_debian_llvm(layout: &Layout, compiler: &Compiler) -> Result<()> {
     let mut last = None;
     for major in LLVM_MAJORS.iter().filter(|major| **major >= compiler.llvm.0) {
         let llvm = format!("llvm-{major}-dev");
-        let packages: Vec<&str> = [llvm.as_str()]
-            .into_iter()
-            .chain(DEBIAN_PACKAGES[1..].iter().copied())
-            .collect();
+        let packages: Vec<&str> = [llvm.as_str()].into_iter().chain(DEBIAN_PACKAGES[1..].iter().copied()).collect();
         match debian::install(&packages) {
             Ok(()) => return cargo_install(layout, compiler, *major, Path::new(&format!("/usr/lib/llvm-{major}"))),
             Err(error) => last = Some(error),
@@ -172,24 +138,10 @@ fn from_debian_llvm(layout: &Layout, compiler: &Compiler) -> Result<()> {
 fn cargo_install(layout: &Layout, compiler: &Compiler, major: u32, llvm: &Path) -> Result<()> {
     eprintln!("setup: building bpf-linker {VERSION} with LLVM {major}; this takes a minute, once");
     let mut command = compiler.cargo();
-    command.args([
-        "install",
-        "bpf-linker",
-        "--version",
-        VERSION,
-        "--locked",
-        "--force",
-        "--no-default-features",
-    ]);
-    command
-        .arg(format!("--features=llvm-{major}"))
-        .arg("--root")
-        .arg(layout.tools())
-        .env("LLVM_PREFIX", llvm);
+    command.args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force", "--no-default-features"]);
+    command.arg(format!("--features=llvm-{major}")).arg("--root").arg(layout.tools()).env("LLVM_PREFIX", llvm);
     // Outside of the repository: its Cargo settings (a static libc) must not reach the linker.
-    command
-        .env("CARGO_TARGET_DIR", layout.tools().join("build"))
-        .current_dir("/");
+    command.env("CARGO_TARGET_DIR", layout.tools().join("build")).current_dir("/");
     child::run_within(&mut command, BUILD_LIMIT).context("failed to build bpf-linker")
 }
 
@@ -198,10 +150,7 @@ fn download(layout: &Layout, _: &Compiler) -> Result<()> {
     let tools = layout.tools();
     if let Some(binstall) = child::find_program("cargo-binstall") {
         let mut command = child::foreign(binstall);
-        command
-            .args(["--no-confirm", "--force", "--version", VERSION, "--root"])
-            .arg(&tools)
-            .arg("bpf-linker");
+        command.args(["--no-confirm", "--force", "--version", VERSION, "--root"]).arg(&tools).arg("bpf-linker");
         return child::run_within(&mut command, DOWNLOAD_LIMIT).context("failed to fetch bpf-linker");
     }
     for program in ["curl", "tar", "zstd"] {

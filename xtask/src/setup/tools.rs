@@ -11,34 +11,13 @@ struct Tool {
 }
 
 const TOOLS: &[Tool] = &[
-    Tool {
-        program: "fio",
-        package: "fio",
-    },
-    Tool {
-        program: "bpftool",
-        package: "bpftool",
-    },
-    Tool {
-        program: "ip",
-        package: "iproute2",
-    },
-    Tool {
-        program: "tc",
-        package: "iproute2",
-    },
-    Tool {
-        program: "mkfs.ext4",
-        package: "e2fsprogs",
-    },
-    Tool {
-        program: "tmux",
-        package: "tmux",
-    },
-    Tool {
-        program: "strace",
-        package: "strace",
-    },
+    Tool { program: "fio", package: "fio" },
+    Tool { program: "bpftool", package: "bpftool" },
+    Tool { program: "ip", package: "iproute2" },
+    Tool { program: "tc", package: "iproute2" },
+    Tool { program: "mkfs.ext4", package: "e2fsprogs" },
+    Tool { program: "tmux", package: "tmux" },
+    Tool { program: "strace", package: "strace" },
 ];
 
 /// Installs what is missing where that is possible, and names what stays missing.
@@ -52,10 +31,7 @@ pub fn require() -> Result<()> {
     let still: Vec<_> = missing().map(|tool| tool.program).collect();
     match installed {
         _ if still.is_empty() => Ok(()),
-        Ok(()) => bail!(
-            "the packages are installed, but these programs are not found: {}",
-            still.join(" ")
-        ),
+        Ok(()) => bail!("the packages are installed, but these programs are not found: {}", still.join(" ")),
         Err(error) => bail!("these programs are missing: {}: {error:#}", still.join(" ")),
     }
 }

@@ -32,19 +32,14 @@ fn executable(layout: &Layout, package: &Path) -> Result<PathBuf> {
     }
     let mut build = child::cargo();
     build.args(["test", "--package", "profiler", "--test", KERNEL_TESTS, "--no-run"]);
-    build
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(&layout.root);
+    build.arg("--message-format=json-render-diagnostics").current_dir(&layout.root);
     let output = build.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("failed to start `{}`", child::shown(&build)))?;
     if !output.status.success() {
         bail!("they do not compile");
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    messages
-        .lines()
-        .find_map(built_test)
-        .context("cargo named no executable for them")
+    messages.lines().find_map(built_test).context("cargo named no executable for them")
 }
 
 /// The path in Cargo's message about the kernel tests; `None` for every other message.
@@ -68,11 +63,7 @@ fn as_root(file: &Path, package: &Path) -> Result<Command> {
     };
     let mut folder = std::ffi::OsString::from("CARGO_MANIFEST_DIR=");
     folder.push(package);
-    command
-        .arg(folder)
-        .arg(file)
-        .arg("--test-threads=1")
-        .current_dir(package);
+    command.arg(folder).arg(file).arg("--test-threads=1").current_dir(package);
     Ok(command)
 }
 

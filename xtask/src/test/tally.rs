@@ -28,9 +28,7 @@ impl Tally {
             println!("{line}");
             self.add(&line);
         }
-        let status = running
-            .wait()
-            .with_context(|| format!("failed to wait for `{}`", child::shown(command)))?;
+        let status = running.wait().with_context(|| format!("failed to wait for `{}`", child::shown(command)))?;
         if !status.success() {
             bail!("`{}` failed: {status}", child::shown(command));
         }

@@ -13,26 +13,11 @@ struct Column {
 }
 
 const COLUMNS: &[Column] = &[
-    Column {
-        folder: "profiler-common/src/",
-        cells: NOUNS,
-    },
-    Column {
-        folder: "profiler-ebpf/src/",
-        cells: NOUNS,
-    },
-    Column {
-        folder: "profiler/src/model/",
-        cells: NOUNS,
-    },
-    Column {
-        folder: "profiler/src/finding/",
-        cells: NOUNS,
-    },
-    Column {
-        folder: "profiler/src/view/tui/screen/",
-        cells: SCREENS,
-    },
+    Column { folder: "profiler-common/src/", cells: NOUNS },
+    Column { folder: "profiler-ebpf/src/", cells: NOUNS },
+    Column { folder: "profiler/src/model/", cells: NOUNS },
+    Column { folder: "profiler/src/finding/", cells: NOUNS },
+    Column { folder: "profiler/src/view/tui/screen/", cells: SCREENS },
 ];
 
 /// The cells that are missing. A column counts once it has its first cell.
@@ -45,18 +30,10 @@ fn missing_in(column: &Column, paths: &[&str]) -> Vec<Violation> {
     let missing = column.cells.iter().filter(|cell| !paths.contains(&path(cell).as_str()));
     let violation = |cell: &&str| {
         let message = format!("is missing; each column of the grid has `{cell}`");
-        Violation {
-            path: path(cell),
-            line: 1,
-            message,
-        }
+        Violation { path: path(cell), line: 1, message }
     };
     let violations: Vec<_> = missing.map(violation).collect();
-    if violations.len() == column.cells.len() {
-        Vec::new()
-    } else {
-        violations
-    }
+    if violations.len() == column.cells.len() { Vec::new() } else { violations }
 }
 
 #[cfg(test)]
@@ -73,9 +50,6 @@ mod tests {
             "profiler/src/finding/disk.rs",
         ];
         let shown: Vec<_> = missing_cells(&paths).iter().map(ToString::to_string).collect();
-        assert_eq!(
-            shown,
-            ["error: profiler/src/finding/tcp.rs:1: is missing; each column of the grid has `tcp`"]
-        );
+        assert_eq!(shown, ["error: profiler/src/finding/tcp.rs:1: is missing; each column of the grid has `tcp`"]);
     }
 }

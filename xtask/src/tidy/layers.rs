@@ -11,51 +11,18 @@ struct Layer {
 
 /// In flow order. `error` imports nothing, so everybody may import it.
 const LAYERS: &[Layer] = &[
-    Layer {
-        module: "error",
-        may_import: &[],
-    },
-    Layer {
-        module: "cli",
-        may_import: &["error"],
-    },
-    Layer {
-        module: "config",
-        may_import: &["cli", "error"],
-    },
-    Layer {
-        module: "batch",
-        may_import: &["error"],
-    },
-    Layer {
-        module: "kernel",
-        may_import: &["batch", "config", "error"],
-    },
-    Layer {
-        module: "capture",
-        may_import: &["batch", "error"],
-    },
-    Layer {
-        module: "source",
-        may_import: &["kernel", "capture", "batch", "config", "error"],
-    },
-    Layer {
-        module: "model",
-        may_import: &["batch", "error"],
-    },
-    Layer {
-        module: "finding",
-        may_import: &["model", "batch", "error"],
-    },
-    Layer {
-        module: "field",
-        may_import: &["finding", "model", "batch", "error"],
-    },
+    Layer { module: "error", may_import: &[] },
+    Layer { module: "cli", may_import: &["error"] },
+    Layer { module: "config", may_import: &["cli", "error"] },
+    Layer { module: "batch", may_import: &["error"] },
+    Layer { module: "kernel", may_import: &["batch", "config", "error"] },
+    Layer { module: "capture", may_import: &["batch", "error"] },
+    Layer { module: "source", may_import: &["kernel", "capture", "batch", "config", "error"] },
+    Layer { module: "model", may_import: &["batch", "error"] },
+    Layer { module: "finding", may_import: &["model", "batch", "error"] },
+    Layer { module: "field", may_import: &["finding", "model", "batch", "error"] },
     // The command line names the formats and the sort keys that a view offers.
-    Layer {
-        module: "view",
-        may_import: &["field", "finding", "model", "batch", "config", "cli", "error"],
-    },
+    Layer { module: "view", may_import: &["field", "finding", "model", "batch", "config", "cli", "error"] },
     Layer {
         module: "run",
         may_import: &[
@@ -81,12 +48,8 @@ pub fn imports(source: &Source) -> Vec<Violation> {
         return vec![Violation::new(source, 1, message)];
     };
     let depth = module.split('/').count();
-    let named = rust::paths(&source.code)
-        .into_iter()
-        .filter(|named| !source.is_test(named.at));
-    named
-        .filter_map(|named| forbidden(source, layer, depth, &named))
-        .collect()
+    let named = rust::paths(&source.code).into_iter().filter(|named| !source.is_test(named.at));
+    named.filter_map(|named| forbidden(source, layer, depth, &named)).collect()
 }
 
 fn forbidden(source: &Source, layer: &Layer, depth: usize, named: &Named) -> Option<Violation> {
@@ -131,11 +94,7 @@ mod tests {
     fn an_import_may_only_point_up_the_list() {
         let model = "profiler/src/model/disk.rs";
         let message = "error: profiler/src/model/disk.rs:2: imports view; model may import only batch, error";
-        check(
-            model,
-            "use crate::batch::Batch;\nuse crate::{model::Model, view};\n",
-            &[message],
-        );
+        check(model, "use crate::batch::Batch;\nuse crate::{model::Model, view};\n", &[message]);
         check(model, "//\nfn f() { crate::view::draw() }\n", &[message]);
         check(model, "//\nuse super::super::view;\n", &[message]);
         check(model, "use super::process;\nuse profiler_common::disk;\n", &[]);

@@ -46,9 +46,7 @@ const SPELLING: &[(&str, &str)] = &[
 /// A path of one machine helps nobody else.
 pub fn machine_paths(source: &Source) -> Vec<Violation> {
     each_line(source, |line| {
-        let path = MACHINE_PATHS
-            .iter()
-            .find(|path| line.match_indices(**path).any(|(at, _)| starts_path(line, at)))?;
+        let path = MACHINE_PATHS.iter().find(|path| line.match_indices(**path).any(|(at, _)| starts_path(line, at)))?;
         Some(format!("names `{path}`, a path of one machine"))
     })
 }
@@ -61,9 +59,7 @@ pub fn words(source: &Source) -> Vec<Violation> {
             let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
             !letter(line[..at].chars().next_back()) && !letter(line[at + word.len()..].chars().next())
         };
-        let word = WORDS
-            .iter()
-            .find(|word| line.match_indices(**word).any(|(at, _)| is_alone(word, at)))?;
+        let word = WORDS.iter().find(|word| line.match_indices(**word).any(|(at, _)| is_alone(word, at)))?;
         Some(format!("says `{word}`; speak of the product"))
     })
 }
@@ -88,11 +84,7 @@ pub fn spelling(source: &Source) -> Vec<Violation> {
     each_line(source, |line| {
         let line = line.to_lowercase();
         let (british, american) = SPELLING.iter().find(|(british, _)| line.contains(british))?;
-        Some(format!(
-            "spells `{}`; write `{}`",
-            british.trim_end(),
-            american.trim_end()
-        ))
+        Some(format!("spells `{}`; write `{}`", british.trim_end(), american.trim_end()))
     })
 }
 
@@ -103,9 +95,7 @@ fn each_line(source: &Source, check: impl Fn(&str) -> Option<String>) -> Vec<Vio
     }
     // Not `lines`, which would hide a carriage return.
     let lines = source.text.split('\n').enumerate();
-    lines
-        .filter_map(|(index, line)| Some(Violation::new(source, index + 1, check(line)?)))
-        .collect()
+    lines.filter_map(|(index, line)| Some(Violation::new(source, index + 1, check(line)?))).collect()
 }
 
 /// Whether an absolute path starts here, and not a part of one, as in `net/work/x`.
@@ -131,12 +121,7 @@ mod tests {
 
     #[test]
     fn no_word_of_the_workshop() {
-        check(
-            words,
-            "docs/GUIDE.md",
-            "an LLM\n",
-            &["error: docs/GUIDE.md:1: says `llm`; speak of the product"],
-        );
+        check(words, "docs/GUIDE.md", "an LLM\n", &["error: docs/GUIDE.md:1: says `llm`; speak of the product"]);
         check(words, "docs/GUIDE.md", "LLVM, wellmade\n", &[]);
     }
 
@@ -150,18 +135,8 @@ mod tests {
 
     #[test]
     fn spelling_is_american() {
-        check(
-            spelling,
-            "a.md",
-            "Its Behaviour\n",
-            &["error: a.md:1: spells `behaviour`; write `behavior`"],
-        );
-        check(
-            spelling,
-            "a.rs",
-            "fn serialise_all() {}\n",
-            &["error: a.rs:1: spells `serialise`; write `serialize`"],
-        );
+        check(spelling, "a.md", "Its Behaviour\n", &["error: a.md:1: spells `behaviour`; write `behavior`"]);
+        check(spelling, "a.rs", "fn serialise_all() {}\n", &["error: a.rs:1: spells `serialise`; write `serialize`"]);
         check(spelling, "a.md", "analyses, optimistic, parameter, behavior\n", &[]);
     }
 }

@@ -13,55 +13,20 @@ struct Outside {
 const EDGE: &[&str] = &["kernel", "source/live", "run", "main", "view/tui", "view/tui/terminal"];
 
 const OUTSIDE: &[Outside] = &[
-    Outside {
-        name: "aya",
-        may_name: &["kernel"],
-    },
-    Outside {
-        name: "libc",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "tokio",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::env",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::fs",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::net",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::process",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::thread",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::time::Instant",
-        may_name: EDGE,
-    },
-    Outside {
-        name: "std::time::SystemTime",
-        may_name: EDGE,
-    },
+    Outside { name: "aya", may_name: &["kernel"] },
+    Outside { name: "libc", may_name: EDGE },
+    Outside { name: "tokio", may_name: EDGE },
+    Outside { name: "std::env", may_name: EDGE },
+    Outside { name: "std::fs", may_name: EDGE },
+    Outside { name: "std::net", may_name: EDGE },
+    Outside { name: "std::process", may_name: EDGE },
+    Outside { name: "std::thread", may_name: EDGE },
+    Outside { name: "std::time::Instant", may_name: EDGE },
+    Outside { name: "std::time::SystemTime", may_name: EDGE },
 ];
 
 /// Plain values that happen to live in a module of the outside.
-const VALUES: &[&str] = &[
-    "std::process::ExitCode",
-    "std::net::IpAddr",
-    "std::net::Ipv4Addr",
-    "std::net::Ipv6Addr",
-];
+const VALUES: &[&str] = &["std::process::ExitCode", "std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr"];
 
 /// Each of these names belongs to the edge.
 pub fn names(source: &Source) -> Vec<Violation> {
@@ -77,11 +42,7 @@ pub fn names(source: &Source) -> Vec<Violation> {
         if source.is_test(named.at) || VALUES.iter().any(|value| within(&named.path, value, "::")) {
             continue;
         }
-        let message = format!(
-            "names {}; the {} must stay pure",
-            outside.name,
-            subject(module, outside)
-        );
+        let message = format!("names {}; the {} must stay pure", outside.name, subject(module, outside));
         found.push(Violation::new(source, source.line(named.at), message));
     }
     found.dedup();
@@ -95,9 +56,7 @@ pub fn locks(source: &Source) -> Vec<Violation> {
     }
     let places = rust::words(&source.code, "Mutex").filter(|at| !source.is_test(*at));
     let message = "names Mutex; send batches through the channel, one loop owns the model";
-    places
-        .map(|at| Violation::new(source, source.line(at), message.to_owned()))
-        .collect()
+    places.map(|at| Violation::new(source, source.line(at), message.to_owned())).collect()
 }
 
 fn may_name(module: &str, outside: &Outside) -> bool {
@@ -110,8 +69,7 @@ fn may_name(module: &str, outside: &Outside) -> bool {
 
 /// Whether `path` is `root`, or lies below it.
 fn within(path: &str, root: &str, separator: &str) -> bool {
-    path.strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
 }
 
 /// What the message calls the module: its layer, or its whole path where a part of the layer may name the thing.
@@ -140,38 +98,18 @@ mod tests {
         let message = "error: profiler/src/model/disk.rs:1: names std::fs; the model must stay pure";
         check(names, model, "fn f() { std::fs::read(p) }\n", &[message]);
         let message = "error: profiler/src/source/replay.rs:1: names std::fs; the source/replay must stay pure";
-        check(
-            names,
-            "profiler/src/source/replay.rs",
-            "use std::{fs, io};\n",
-            &[message],
-        );
+        check(names, "profiler/src/source/replay.rs", "use std::{fs, io};\n", &[message]);
         let message = "error: profiler/src/run.rs:1: names aya; the run must stay pure";
         check(names, "profiler/src/run.rs", "use aya::Ebpf;\n", &[message]);
     }
 
     #[test]
     fn the_edge_values_and_tests_may() {
-        check(
-            names,
-            "profiler/src/source/live.rs",
-            "use std::{fs, time::Instant};\n",
-            &[],
-        );
+        check(names, "profiler/src/source/live.rs", "use std::{fs, time::Instant};\n", &[]);
         check(names, "profiler/src/kernel/probe.rs", "use aya::Ebpf;\n", &[]);
         check(names, "profiler/src/view/tui/terminal.rs", "use std::env;\n", &[]);
-        check(
-            names,
-            "profiler/src/model/tcp.rs",
-            "use std::net::IpAddr;\n// std::fs\n",
-            &[],
-        );
-        check(
-            names,
-            "profiler/src/model/tcp.rs",
-            "#[cfg(test)]\nmod tests { use std::fs; }\n",
-            &[],
-        );
+        check(names, "profiler/src/model/tcp.rs", "use std::net::IpAddr;\n// std::fs\n", &[]);
+        check(names, "profiler/src/model/tcp.rs", "#[cfg(test)]\nmod tests { use std::fs; }\n", &[]);
         check(names, "profiler/tests/kernel.rs", "use std::fs;\n", &[]);
     }
 

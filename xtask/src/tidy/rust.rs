@@ -74,11 +74,7 @@ fn char_end(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// `b"…"`, `c"…"`, `b'…'`, `r"…"`, `r#"…"#`, `br#"…"#` and so on; `None` for a word or a raw name such as `r#type`.
 fn prefixed_string_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let letters = bytes[at..]
-        .iter()
-        .take(2)
-        .take_while(|byte| matches!(byte, b'r' | b'b' | b'c'))
-        .count();
+    let letters = bytes[at..].iter().take(2).take_while(|byte| matches!(byte, b'r' | b'b' | b'c')).count();
     let raw = bytes[at..at + letters].contains(&b'r');
     let hashes = bytes[at + letters..].iter().take_while(|byte| **byte == b'#').count();
     let open = at + letters + hashes;
@@ -96,9 +92,7 @@ fn prefixed_string_end(bytes: &[u8], at: usize) -> Option<usize> {
 /// The next place of `wanted`, or the end.
 fn find(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
-    rest.windows(wanted.len())
-        .position(|window| window == wanted)
-        .map_or(bytes.len(), |at| from + at)
+    rest.windows(wanted.len()).position(|window| window == wanted).map_or(bytes.len(), |at| from + at)
 }
 
 pub fn is_word(byte: u8) -> bool {
@@ -272,10 +266,7 @@ mod tests {
     fn an_item_ends_with_its_own_brace_or_semicolon() {
         assert_eq!(item_end("fn f(a: [u8; 2]) -> u8 { { } } fn", 0), 30);
         assert_eq!(item_end("use a; b", 0), 6);
-        assert_eq!(
-            test_items("a #[cfg(test)] mod t { #[cfg(test)] fn x() {} } b"),
-            [(2, 47)]
-        );
+        assert_eq!(test_items("a #[cfg(test)] mod t { #[cfg(test)] fn x() {} } b"), [(2, 47)]);
     }
 
     fn check_paths(code: &str, wanted: &[&str]) {
@@ -289,10 +280,7 @@ mod tests {
             "use std::{fs, io::{self, Read as R}, time::*};",
             &["std::fs", "std::io::self", "std::io::Read", "std::time::*"],
         );
-        check_paths(
-            "use ::aya; pub(crate) use crate::{a::B, c};",
-            &["aya", "crate::a::B", "crate::c"],
-        );
+        check_paths("use ::aya; pub(crate) use crate::{a::B, c};", &["aya", "crate::a::B", "crate::c"]);
         check_paths("fn f() { std::fs::read(x); y::<T>(); }", &["std::fs::read"]);
     }
 }

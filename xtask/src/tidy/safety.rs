@@ -13,24 +13,13 @@ pub fn unsafe_comments(source: &Source) -> Vec<Violation> {
         let stated = source.text.lines().any(|line| is_comment(line) && line.contains(MARK));
         let first = bare.next().filter(|_| !stated);
         let message = "is unsafe, and no `// SAFETY:` in this file says why that is sound";
-        return first
-            .map(|at| Violation::new(source, source.line(at), message.to_owned()))
-            .into_iter()
-            .collect();
+        return first.map(|at| Violation::new(source, source.line(at), message.to_owned())).into_iter().collect();
     }
     let text: Vec<&str> = source.text.lines().collect();
     let code: Vec<&str> = source.code.lines().collect();
-    let lines = bare
-        .map(|at| source.line(at))
-        .filter(|line| !is_explained(&text, &code, *line));
+    let lines = bare.map(|at| source.line(at)).filter(|line| !is_explained(&text, &code, *line));
     lines
-        .map(|line| {
-            Violation::new(
-                source,
-                line,
-                "is unsafe without a `// SAFETY:` comment right above".to_owned(),
-            )
-        })
+        .map(|line| Violation::new(source, line, "is unsafe without a `// SAFETY:` comment right above".to_owned()))
         .collect()
 }
 
@@ -81,21 +70,9 @@ mod tests {
         check("a.rs", "fn f() {\n    unsafe { g() }\n}", &[message]);
         check("a.rs", "// SAFETY: plain data.\nunsafe impl Pod for A {}\n", &[]);
         check("a.rs", "// Plain data.\nunsafe impl Pod for A {}\n", &[message]);
-        check(
-            "a.rs",
-            "fn f() {\n    // SAFETY: one,\n    // two.\n    let x =\n        unsafe { g() };\n}",
-            &[],
-        );
-        check(
-            "a.rs",
-            "// SAFETY: too far.\nlet y = 1;\nlet x = unsafe { g() };",
-            &[&message.replace(":2:", ":3:")],
-        );
-        check(
-            "a.rs",
-            "/// # Safety\nunsafe fn f() {}\n#[unsafe(no_mangle)]\nfn g() {}\n// unsafe {",
-            &[],
-        );
+        check("a.rs", "fn f() {\n    // SAFETY: one,\n    // two.\n    let x =\n        unsafe { g() };\n}", &[]);
+        check("a.rs", "// SAFETY: too far.\nlet y = 1;\nlet x = unsafe { g() };", &[&message.replace(":2:", ":3:")]);
+        check("a.rs", "/// # Safety\nunsafe fn f() {}\n#[unsafe(no_mangle)]\nfn g() {}\n// unsafe {", &[]);
     }
 
     #[test]
@@ -108,10 +85,6 @@ mod tests {
         );
         let message = "error: profiler-ebpf/src/disk.rs:1: is unsafe, \
                        and no `// SAFETY:` in this file says why that is sound";
-        check(
-            path,
-            "fn f() { unsafe { g() } }\nfn h() { unsafe { g() } }\n",
-            &[message],
-        );
+        check(path, "fn f() { unsafe { g() } }\nfn h() { unsafe { g() } }\n", &[message]);
     }
 }

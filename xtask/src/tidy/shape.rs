@@ -40,12 +40,8 @@ pub fn function_size(source: &Source) -> Vec<Violation> {
 
 fn long_function(source: &Source, at: usize) -> Option<Violation> {
     // A pointer type, `fn(u8)`, has no name and no body.
-    let name: String = source.code[at + 2..]
-        .trim_start()
-        .bytes()
-        .take_while(|byte| rust::is_word(*byte))
-        .map(char::from)
-        .collect();
+    let name: String =
+        source.code[at + 2..].trim_start().bytes().take_while(|byte| rust::is_word(*byte)).map(char::from).collect();
     let end = rust::item_end(&source.code, at);
     let lines = source.line(end.saturating_sub(1)) - source.line(at) + 1;
     let message = format!("`{name}` has {lines} lines; at most {FUNCTION_LINES_MAX}");
@@ -69,10 +65,7 @@ pub fn file_name(source: &Source) -> Vec<Violation> {
 /// No attribute hides a test or a warning without a reason.
 pub fn attributes(source: &Source) -> Vec<Violation> {
     let places = ATTRIBUTES.iter().flat_map(|(mark, advice)| {
-        source
-            .code
-            .match_indices(mark)
-            .map(|(at, _)| Violation::new(source, source.line(at), (*advice).to_owned()))
+        source.code.match_indices(mark).map(|(at, _)| Violation::new(source, source.line(at), (*advice).to_owned()))
     });
     places.collect()
 }
@@ -98,24 +91,11 @@ mod tests {
     #[test]
     fn a_function_is_measured_to_its_own_brace() {
         let body = |lines: usize| {
-            format!(
-                "// {{\nfn f(x: [u8; 2]) {{\n{}}}\nfn g() {{}}\n",
-                "    let _ = \"}\";\n".repeat(lines)
-            )
+            format!("// {{\nfn f(x: [u8; 2]) {{\n{}}}\nfn g() {{}}\n", "    let _ = \"}\";\n".repeat(lines))
         };
         check(function_size, "a.rs", &body(68), &[]);
-        check(
-            function_size,
-            "a.rs",
-            &body(69),
-            &["error: a.rs:2: `f` has 71 lines; at most 70"],
-        );
-        check(
-            function_size,
-            "a.rs",
-            &format!("type F = fn(u8);\n{}", "\n".repeat(90)),
-            &[],
-        );
+        check(function_size, "a.rs", &body(69), &["error: a.rs:2: `f` has 71 lines; at most 70"]);
+        check(function_size, "a.rs", &format!("type F = fn(u8);\n{}", "\n".repeat(90)), &[]);
     }
 
     #[test]
@@ -132,11 +112,6 @@ mod tests {
         let ignored = "error: a.rs:1: ignores a test; assert what holds today, or delete it";
         check(attributes, "a.rs", "#[ignore = \"slow\"]\nfn f() {}", &[ignored]);
         let allowed = "error: a.rs:2: allows a lint; use `#[expect(…, reason = \"…\")]`";
-        check(
-            attributes,
-            "a.rs",
-            "// #[allow(x)]\n#[allow(dead_code)]\nfn f() {}",
-            &[allowed],
-        );
+        check(attributes, "a.rs", "// #[allow(x)]\n#[allow(dead_code)]\nfn f() {}", &[allowed]);
     }
 }

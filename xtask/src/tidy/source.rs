@@ -17,26 +17,10 @@ pub struct Source {
 
 impl Source {
     pub fn new(path: &str, text: String) -> Self {
-        let code = if has_extension(path, "rs") {
-            rust::blanked(&text)
-        } else {
-            String::new()
-        };
-        let tests = if is_test_file(path) {
-            vec![(0, code.len())]
-        } else {
-            rust::test_items(&code)
-        };
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            path: path.to_owned(),
-            text,
-            code,
-            tests,
-            starts,
-        }
+        let code = if has_extension(path, "rs") { rust::blanked(&text) } else { String::new() };
+        let tests = if is_test_file(path) { vec![(0, code.len())] } else { rust::test_items(&code) };
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: path.to_owned(), text, code, tests, starts }
     }
 
     pub fn is_rust(&self) -> bool {
@@ -55,11 +39,7 @@ impl Source {
 
     /// The number of lines that are not tests.
     pub fn lines_without_tests(&self) -> usize {
-        let tests: usize = self
-            .tests
-            .iter()
-            .map(|(from, to)| self.line(*to) - self.line(*from) + 1)
-            .sum();
+        let tests: usize = self.tests.iter().map(|(from, to)| self.line(*to) - self.line(*from) + 1).sum();
         self.text.lines().count().saturating_sub(tests)
     }
 
