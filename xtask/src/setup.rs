@@ -80,7 +80,7 @@ fn decide(layout: &Layout) -> Result<Decision> {
 }
 
 fn with_linker(layout: &Layout, compiler: &Compiler, tried: &mut Vec<String>) -> Option<Result<Decision>> {
-    let linker = linker::install(layout, compiler, tried)?;
+    let linker = linker::found(layout, compiler).or_else(|| linker::install(layout, compiler, tried))?;
     Some(Decision::new(compiler, &linker))
 }
 
