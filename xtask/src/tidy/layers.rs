@@ -19,8 +19,9 @@ const LAYERS: &[Layer] = &[
     Layer { module: "capture", may_import: &["batch", "error"] },
     Layer { module: "source", may_import: &["kernel", "capture", "batch", "config", "error"] },
     Layer { module: "model", may_import: &["batch", "error"] },
-    Layer { module: "finding", may_import: &["model", "batch", "error"] },
-    Layer { module: "field", may_import: &["finding", "model", "batch", "error"] },
+    Layer { module: "field", may_import: &["model", "batch", "error"] },
+    // A finding points at a row, and rows are subjects of fields.
+    Layer { module: "finding", may_import: &["field", "model", "batch", "error"] },
     // The command line names the formats and the sort keys that a view offers.
     Layer { module: "view", may_import: &["field", "finding", "model", "batch", "config", "cli", "error"] },
     Layer {
