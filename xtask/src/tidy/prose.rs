@@ -11,7 +11,7 @@ const SELF: &str = "xtask/src/tidy/prose.rs";
 const MACHINE_PATHS: [&str; 2] = ["/root/", "/work/"];
 
 /// Words that tell how the work was done instead of what it is.
-const WORDS: [&str; 6] = ["subagent", "sub-agent", "llm", "chatgpt", "anthropic", "co-authored-by"];
+const WORDS: [&str; 3] = ["subagent", "sub-agent", "llm"];
 
 /// British spelling, and the American one. A match may be a part of a word.
 const SPELLING: &[(&str, &str)] = &[
