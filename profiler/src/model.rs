@@ -4,24 +4,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{Batch, Machine, ProcessKey};
+use crate::batch::{Batch, DiskRow, Fact, HostRow, Machine, ProcessKey, SocketRow};
 
+pub mod bound;
 pub mod disk;
 pub mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod host;
 pub mod process;
 pub mod quality;
 pub mod syscall;
 pub mod task;
 pub mod tcp;
+#[cfg(test)]
+mod tests;
 pub mod time;
 
 /// How far back sums reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// Over all batches: reports.
+    /// Over all batches: reports. Rates are over all of them too.
     Whole,
-    /// Over the last ten to twenty seconds: the live screen.
+    /// Over the last ten to twenty intervals: the live screen. Rates are of the last interval.
     Recent,
 }
 
@@ -30,6 +35,8 @@ pub enum Window {
 pub struct Model {
     /// The observed host.
     pub machine: Machine,
+    /// How far back sums reach.
+    pub window: Window,
     /// Where in time we are.
     pub time: time::Time,
     /// Processes that live, or ended within the window.
@@ -44,17 +51,168 @@ pub struct Model {
     pub host: host::Host,
     /// What is missing, and what we cost.
     pub quality: quality::Quality,
+    /// The host's system calls by number.
+    pub calls: syscall::CallTable,
+    /// Names of network namespaces by inode number.
+    pub namespaces: BTreeMap<u32, String>,
+    /// Subjects beyond our bounds.
+    pub folded: bound::Folded,
 }
 
 impl Model {
     /// Knows nothing yet but the machine.
     #[must_use]
-    pub fn new(_machine: Machine, _window: Window) -> Self {
-        unimplemented!("the model")
+    pub fn new(machine: Machine, window: Window) -> Self {
+        Self {
+            quality: quality::Quality::new(&machine),
+            calls: syscall::CallTable::new(&machine),
+            machine,
+            window,
+            time: time::Time::default(),
+            processes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            tcp_events: time::Recent::default(),
+            host: host::Host::default(),
+            namespaces: BTreeMap::new(),
+            folded: bound::Folded::default(),
+        }
     }
 
     /// Learns what one batch tells.
-    pub fn apply(&mut self, _batch: &Batch) {
-        unimplemented!("the model")
+    pub fn apply(&mut self, batch: &Batch) {
+        if self.window == Window::Recent && self.time.batches > 0 && self.time.batches % time::GENERATION == 0 {
+            self.rotate();
+        }
+        self.begin();
+        self.time.advance(batch);
+        for fact in &batch.facts {
+            self.learn(fact);
+        }
+        self.apply_processes(batch);
+        for row in &batch.disks {
+            self.apply_disk(row);
+        }
+        for row in &batch.sockets {
+            self.apply_socket(row);
+        }
+        self.tcp_events.add(&batch.tcp_events, self.window);
+        self.apply_host(&batch.host);
+        self.quality.apply(&batch.quality, self.time.last_ns, self.window);
+        self.bound(bound::KIND_MAX);
+    }
+
+    /// The time that rates are over.
+    #[must_use]
+    pub fn span_ns(&self) -> u64 {
+        self.time.span_ns(self.window)
+    }
+
+    /// Name and id of a process for sentences.
+    #[must_use]
+    pub fn label(&self, key: ProcessKey) -> String {
+        self.processes.get(&key).map_or_else(|| format!("process {}", key.pid), |process| process.label(key))
+    }
+
+    /// Name of a network namespace, else its number.
+    #[must_use]
+    pub fn namespace(&self, netns: u32) -> String {
+        self.namespaces.get(&netns).cloned().unwrap_or_else(|| netns.to_string())
+    }
+
+    /// Starts an interval in which nothing has happened yet.
+    fn begin(&mut self) {
+        self.processes.values_mut().for_each(process::Process::begin);
+        self.sockets.values_mut().for_each(|socket| socket.usage.begin());
+        for disk in self.disks.values_mut() {
+            disk.ops.iter_mut().for_each(time::Recent::begin);
+            disk.stat.begin();
+            disk.in_flight = Default::default();
+        }
+        self.tcp_events.begin();
+        self.host.row.begin();
+    }
+
+    /// Forgets the older generation and who was not seen since.
+    fn rotate(&mut self) {
+        let oldest = self.time.batches - time::GENERATION + 1;
+        self.time.rotate();
+        self.processes.retain(|_, process| {
+            process.rotate(oldest);
+            process.seen >= oldest
+        });
+        self.sockets.retain(|_, socket| {
+            socket.usage.rotate();
+            socket.seen >= oldest
+        });
+        for disk in self.disks.values_mut() {
+            disk.ops.iter_mut().for_each(time::Recent::rotate);
+            disk.stat.rotate();
+        }
+        self.tcp_events.rotate();
+        self.host.row.rotate();
+    }
+
+    fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Process(fact) => {
+                let process = self.processes.entry(fact.process).or_default();
+                process.seen = self.time.batches;
+                process.fact = Some(fact.clone());
+            }
+            Fact::Disk { device, name, backing } => {
+                let disk = self.disks.entry(*device).or_default();
+                disk.name = Some(name.clone());
+                disk.backing.clone_from(backing);
+            }
+            Fact::NetNamespace { netns, name } => drop(self.namespaces.insert(*netns, name.clone())),
+        }
+    }
+
+    fn apply_processes(&mut self, batch: &Batch) {
+        let (window, number) = (self.window, self.time.batches);
+        for rows in batch.tasks.chunk_by(|a, b| a.process == b.process) {
+            self.processes.entry(rows[0].process).or_default().tasks(rows, window, number, batch.until);
+        }
+        for rows in batch.calls.chunk_by(|a, b| a.process == b.process) {
+            self.processes.entry(rows[0].process).or_default().calls(rows, window, number);
+        }
+    }
+
+    fn apply_disk(&mut self, row: &DiskRow) {
+        let disk = self.disks.entry(row.key.device).or_default();
+        let operation = row.key.op as usize;
+        if let (Some(usage), Some(in_flight)) = (disk.ops.get_mut(operation), disk.in_flight.get_mut(operation)) {
+            usage.add(row, self.window);
+            *in_flight = row.in_flight;
+        }
+    }
+
+    fn apply_socket(&mut self, row: &SocketRow) {
+        let socket = self.sockets.entry(row.cookie).or_default();
+        socket.usage.add(row, self.window);
+        socket.seen = self.time.batches;
+        socket.ended = row.ended.then_some(self.time.until);
+        socket.row = row.clone();
+    }
+
+    fn apply_host(&mut self, row: &HostRow) {
+        self.host.row.add(row, self.window);
+        for (device, stat) in &row.disks {
+            let disk = self.disks.entry(*device).or_default();
+            disk.stat.add(stat, self.window);
+            disk.stat_known = true;
+        }
+    }
+
+    /// Keeps at most `max` subjects of a kind.
+    fn bound(&mut self, max: usize) {
+        if self.processes.len() > max {
+            self.folded.processes += bound::processes(&mut self.processes, max);
+        }
+        if self.sockets.len() > max {
+            self.folded.sockets += bound::sockets(&mut self.sockets, max);
+        }
+        self.folded.threads += bound::threads(&mut self.processes, max);
     }
 }

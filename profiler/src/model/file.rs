@@ -1,6 +1,14 @@
 //! File operations per process and kind of file, derived from calls.
 
+use std::collections::BTreeMap;
+
+use profiler_common::file::kind;
+use profiler_common::syscall::class;
+
 use crate::batch::Hist;
+use crate::model::process::Process;
+use crate::model::syscall::{CallTable, CallUse, kind_of};
+use crate::model::time::{Recent, Reset};
 
 /// What a process did to one kind of file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,4 +35,72 @@ pub struct FileUse {
     pub sync_blocked: Hist,
     /// Their blocked time in all.
     pub sync_blocked_ns: u64,
+}
+
+impl FileUse {
+    fn absorb(&mut self, class: u8, call: &CallUse) {
+        match class {
+            class::READ => {
+                self.reads += call.count;
+                self.read_bytes += call.bytes;
+                self.read_blocked_ns += call.blocked_ns;
+                self.read_latency.add(&call.latency);
+            }
+            class::WRITE => {
+                self.writes += call.count;
+                self.written_bytes += call.bytes;
+                self.write_blocked_ns += call.blocked_ns;
+                self.write_latency.add(&call.latency);
+            }
+            class::SYNC => {
+                self.syncs += call.count;
+                self.sync_blocked_ns += call.blocked_ns;
+                self.sync_blocked.add(&call.blocked);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Reset for FileUse {}
+
+/// What a process did to files, by kind ([`kind`]). Kinds that it did not touch in the window are absent.
+#[must_use]
+pub fn files(process: &Process, table: &CallTable) -> BTreeMap<u32, Recent<FileUse>> {
+    let mut files = BTreeMap::<u32, Recent<FileUse>>::new();
+    for (key, call) in &process.calls {
+        let class = table.class(*key);
+        if matches!(class, class::READ | class::WRITE | class::SYNC) {
+            let file = files.entry(kind_of(*key)).or_default();
+            file.now.absorb(class, &call.now);
+            file.sum.absorb(class, &call.sum);
+        }
+    }
+    files
+}
+
+/// What a process did to files of all kinds that live on storage, over the window.
+#[must_use]
+pub fn storage(process: &Process, table: &CallTable) -> FileUse {
+    let mut sum = FileUse::default();
+    for (key, call) in process.calls.iter().filter(|(key, _)| table.is_storage(**key)) {
+        sum.absorb(table.class(*key), &call.sum);
+    }
+    sum
+}
+
+/// A kind's name.
+#[must_use]
+pub fn kind_name(kind: u32) -> &'static str {
+    match kind {
+        kind::NONE => "none",
+        kind::REGULAR => "file",
+        kind::DIRECTORY => "directory",
+        kind::BLOCK => "block device",
+        kind::CHARACTER => "character device",
+        kind::PIPE => "pipe",
+        kind::SOCKET => "socket",
+        kind::ANONYMOUS => "event fd",
+        _ => "unknown",
+    }
 }

@@ -1,6 +1,7 @@
 //! Where wall time goes, per thread and summed per process.
 
-use crate::model::time::Recent;
+use crate::batch::TaskRow;
+use crate::model::time::{Recent, Reset, Tally};
 
 /// A split of wall time, and what rides along. Sums over threads add up likewise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,11 +36,60 @@ impl Usage {
     pub fn unexplained_ns(&self) -> u64 {
         self.wall_ns.saturating_sub(self.cpu_ns + self.runq_wakeup_ns + self.runq_preempted_ns + self.blocked_ns)
     }
+
+    /// Run-queue time of both kinds.
+    #[must_use]
+    pub fn runq_ns(&self) -> u64 {
+        self.runq_wakeup_ns + self.runq_preempted_ns
+    }
+}
+
+impl Reset for Usage {}
+
+impl Tally<TaskRow> for Usage {
+    fn absorb(&mut self, row: &TaskRow) {
+        self.wall_ns += row.wall_ns;
+        self.cpu_ns += row.cpu_ns;
+        self.runq_wakeup_ns += row.runq_wakeup_ns;
+        self.runq_preempted_ns += row.runq_preempted_ns;
+        self.blocked_ns += row.blocked_ns;
+        self.switches_voluntary += row.switches_voluntary;
+        self.switches_involuntary += row.switches_involuntary;
+        self.minor_faults += row.minor_faults;
+        self.major_faults += row.major_faults;
+        add_known(&mut self.storage_read_bytes, row.storage_read_bytes);
+        add_known(&mut self.storage_write_bytes, row.storage_write_bytes);
+    }
+}
+
+impl Tally<Usage> for Usage {
+    fn absorb(&mut self, other: &Usage) {
+        self.wall_ns += other.wall_ns;
+        self.cpu_ns += other.cpu_ns;
+        self.runq_wakeup_ns += other.runq_wakeup_ns;
+        self.runq_preempted_ns += other.runq_preempted_ns;
+        self.blocked_ns += other.blocked_ns;
+        self.switches_voluntary += other.switches_voluntary;
+        self.switches_involuntary += other.switches_involuntary;
+        self.minor_faults += other.minor_faults;
+        self.major_faults += other.major_faults;
+        add_known(&mut self.storage_read_bytes, other.storage_read_bytes);
+        add_known(&mut self.storage_write_bytes, other.storage_write_bytes);
+    }
+}
+
+/// Adds what is known. Whether it is known depends on the kernel, not on the thread, so a sum never mixes the two.
+fn add_known(sum: &mut Option<u64>, row: Option<u64>) {
+    if let Some(count) = row {
+        *sum = Some(sum.unwrap_or(0) + count);
+    }
 }
 
 /// One thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thread {
+    /// Its start, nanoseconds since boot: tells a reused thread id.
+    pub start_ns: u64,
     /// Name.
     pub comm: String,
     /// One of [`profiler_common::task::state`].
@@ -50,4 +100,22 @@ pub struct Thread {
     pub waiting_ns: u64,
     /// Where its time went.
     pub usage: Recent<Usage>,
+    /// Number of the batch that it was last in.
+    pub seen: u64,
+}
+
+impl Thread {
+    /// Takes over the state at the end of the interval.
+    pub(super) fn update(&mut self, row: &TaskRow, batch: u64) {
+        if self.start_ns != row.start_ns {
+            *self = Self { start_ns: row.start_ns, ..Self::default() };
+        }
+        if self.comm != row.comm {
+            self.comm.clone_from(&row.comm);
+        }
+        self.state = row.state;
+        self.wait_call = row.wait_call;
+        self.waiting_ns = row.waiting_ns;
+        self.seen = batch;
+    }
 }

@@ -3,11 +3,20 @@
 use profiler_common::tcp;
 
 use crate::batch::{SocketRow, Timestamp};
-use crate::model::time::Recent;
+use crate::model::host::add_each;
+use crate::model::time::{Recent, Reset, Tally};
 
 /// Host-wide TCP events, in the order of [`tcp::EVENT_NAMES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events(pub [u64; tcp::EVENTS]);
+
+impl Reset for Events {}
+
+impl Tally<[u64; tcp::EVENTS]> for Events {
+    fn absorb(&mut self, row: &[u64; tcp::EVENTS]) {
+        add_each(&mut self.0, row);
+    }
+}
 
 /// One socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +27,16 @@ pub struct Socket {
     pub usage: Recent<SocketUse>,
     /// End of the interval in which it ended.
     pub ended: Option<Timestamp>,
+    /// Number of the batch that it was last in.
+    pub seen: u64,
+}
+
+impl Socket {
+    /// Whether it waits for connections.
+    #[must_use]
+    pub fn is_listener(&self) -> bool {
+        self.row.state == tcp::state::LISTEN
+    }
 }
 
 /// What moved on one socket.
@@ -33,4 +52,47 @@ pub struct SocketUse {
     pub retransmits: u64,
     /// Packets or connections dropped.
     pub drops: u64,
+}
+
+impl Reset for SocketUse {}
+
+impl Tally<SocketRow> for SocketUse {
+    fn absorb(&mut self, row: &SocketRow) {
+        self.sent_bytes += row.sent_bytes;
+        self.received_bytes += row.received_bytes;
+        self.segments_out += row.segments_out;
+        self.retransmits += row.retransmits;
+        self.drops += row.drops;
+    }
+}
+
+impl Tally<SocketUse> for SocketUse {
+    fn absorb(&mut self, other: &SocketUse) {
+        self.sent_bytes += other.sent_bytes;
+        self.received_bytes += other.received_bytes;
+        self.segments_out += other.segments_out;
+        self.retransmits += other.retransmits;
+        self.drops += other.drops;
+    }
+}
+
+/// A state of `include/net/tcp_states.h`, as `ss` names it.
+#[must_use]
+pub fn state_name(state: u32) -> &'static str {
+    const NAMES: [&str; 13] = [
+        "?",
+        "ESTAB",
+        "SYN-SENT",
+        "SYN-RECV",
+        "FIN-WAIT-1",
+        "FIN-WAIT-2",
+        "TIME-WAIT",
+        "CLOSED",
+        "CLOSE-WAIT",
+        "LAST-ACK",
+        "LISTEN",
+        "CLOSING",
+        "NEW-SYN-RECV",
+    ];
+    NAMES.get(state as usize).copied().unwrap_or("?")
 }

@@ -1,0 +1,183 @@
+//! Small batches by hand, for tests of everything that reads the model.
+
+use std::collections::BTreeMap;
+
+use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS, linear8_slot, log2_slot};
+use profiler_common::syscall::call_key;
+use profiler_common::{disk, task, tcp};
+
+use crate::batch::hist::Scale;
+use crate::batch::{
+    Batch, CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, Machine, Pressure, ProcessFact, ProcessKey, SocketRow,
+    TaskRow, Timestamp,
+};
+use crate::model::{Model, Window};
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const MS: u64 = 1_000_000;
+
+pub(crate) const READ: u32 = 0;
+pub(crate) const WRITE: u32 = 1;
+pub(crate) const FUTEX: u32 = 202;
+pub(crate) const EPOLL_WAIT: u32 = 232;
+pub(crate) const FSYNC: u32 = 74;
+
+/// The one device of most tests.
+pub(crate) const SDA: u32 = disk::device(8, 0);
+
+/// Two CPUs, and the calls that tests use.
+pub(crate) fn machine() -> Machine {
+    let calls = [(READ, "read"), (WRITE, "write"), (FUTEX, "futex"), (EPOLL_WAIT, "epoll_wait"), (FSYNC, "fsync")];
+    Machine {
+        version: "0.1.0".into(),
+        host: "web-3".into(),
+        kernel: "6.18.5".into(),
+        cpus: 2,
+        memory_bytes: 4 << 30,
+        anchor: Timestamp(100 * SECOND),
+        anchor_unix_ns: 1_767_225_600 * SECOND,
+        tick_ns: SECOND,
+        call_sampling: 0.01,
+        call_names: calls.into_iter().map(|(number, name)| (number, name.to_owned())).collect(),
+        ..Machine::default()
+    }
+}
+
+/// A process that started at its id in seconds.
+pub(crate) fn process(pid: u32) -> ProcessKey {
+    ProcessKey { pid, start_ns: u64::from(pid) * SECOND }
+}
+
+/// A one-second interval with a host that is mostly idle; the first is number 0.
+pub(crate) fn batch(number: u64) -> Batch {
+    let mut batch = Batch {
+        from: Timestamp((100 + number) * SECOND),
+        until: Timestamp((101 + number) * SECOND),
+        ..Batch::default()
+    };
+    batch.host.cpu_ns = [100 * MS, 100 * MS, 1_800 * MS, 0, 0, 0];
+    let idle = Some(Pressure::default());
+    batch.host.pressure = [("cpu", idle), ("io", idle), ("memory", idle)].map(|(name, p)| (name.into(), p)).into();
+    batch.host.net = BTreeMap::from([("RetransSegs".into(), 0), ("ListenOverflows".into(), 0)]);
+    batch.host.disks = BTreeMap::from([(SDA, DiskStat::default())]);
+    batch.quality.self_cpu_ns = 5 * MS;
+    batch.quality.programs_ns = Some(2 * MS);
+    batch.quality.self_memory_bytes = 20 << 20;
+    batch.quality.map_memory_bytes = 8 << 20;
+    batch
+}
+
+/// The facts of a process.
+pub(crate) fn named(key: ProcessKey, comm: &str) -> Fact {
+    let (command, user) = (Some(format!("/usr/bin/{comm}")), Some("app".into()));
+    Fact::Process(ProcessFact { process: key, comm: comm.into(), command, user, ..ProcessFact::default() })
+}
+
+/// The facts of [`SDA`].
+pub(crate) fn sda() -> Fact {
+    Fact::Disk { device: SDA, name: "sda".into(), backing: None }
+}
+
+/// A thread that slept for the whole second, but for `cpu_ns`.
+pub(crate) fn thread(key: ProcessKey, tid: u32, cpu_ns: u64) -> TaskRow {
+    TaskRow {
+        process: key,
+        tid,
+        start_ns: u64::from(tid) * SECOND,
+        state: task::state::SLEEPING,
+        wall_ns: SECOND,
+        cpu_ns,
+        blocked_ns: SECOND - cpu_ns,
+        switches_voluntary: 100,
+        comm: format!("thread-{tid}"),
+        ..TaskRow::default()
+    }
+}
+
+/// Calls of a process on a kind of file, blocked for `blocked_ns` each.
+pub(crate) fn calls(key: ProcessKey, number: u32, kind: u32, count: u64, bytes: u64, blocked_ns: u64) -> CallRow {
+    let blocked = if blocked_ns == 0 { Hist::new(Scale::Log2) } else { log2(blocked_ns, count) };
+    CallRow {
+        process: key,
+        key: call_key(number, kind),
+        count,
+        bytes,
+        blocked_ns: blocked_ns * count,
+        blocked,
+        ..CallRow::default()
+    }
+}
+
+/// Requests to [`SDA`], all alike.
+pub(crate) fn requests(op: u32, count: u64, bytes: u64, queue_ns: u64, device_ns: u64) -> DiskRow {
+    DiskRow {
+        key: DiskKey { device: SDA, op },
+        requests: count,
+        bytes,
+        queue_ns: queue_ns * count,
+        device_ns: device_ns * count,
+        queue: linear8(queue_ns, count),
+        service: linear8(device_ns, count),
+        ..DiskRow::default()
+    }
+}
+
+/// An established connection of a process to 10.0.0.9.
+pub(crate) fn connection(cookie: u64, owner: ProcessKey, segments_out: u64, retransmits: u64) -> SocketRow {
+    SocketRow {
+        cookie,
+        netns: 1,
+        local: format!("10.0.0.1:{}", 40_000 + cookie),
+        peer: "10.0.0.9:5432".into(),
+        state: tcp::state::ESTABLISHED,
+        owner: Some(owner),
+        sent_bytes: segments_out * 1_000,
+        received_bytes: segments_out * 100,
+        segments_out,
+        retransmits,
+        srtt_us: Some(900),
+        min_rtt_us: Some(400),
+        cwnd: 10,
+        mss: 1_448,
+        ..SocketRow::default()
+    }
+}
+
+/// A listener of a process.
+pub(crate) fn listener(cookie: u64, owner: ProcessKey, queue: u32, limit: u32, drops: u64) -> SocketRow {
+    SocketRow {
+        cookie,
+        netns: 1,
+        local: "0.0.0.0:80".into(),
+        peer: "*".into(),
+        state: tcp::state::LISTEN,
+        owner: Some(owner),
+        drops,
+        accept_queue: queue,
+        accept_limit: limit,
+        ..SocketRow::default()
+    }
+}
+
+/// A model that was told these batches.
+pub(crate) fn model(window: Window, batches: &[Batch]) -> Model {
+    let mut model = Model::new(machine(), window);
+    batches.iter().for_each(|batch| model.apply(batch));
+    model
+}
+
+/// A histogram of one value on the coarse scale.
+pub(crate) fn log2(ns: u64, count: u64) -> Hist {
+    const { assert!(LOG2_SLOTS < u16::MAX as usize) }
+    Hist { scale: Scale::Log2, slots: slots(log2_slot(ns), count) }
+}
+
+/// A histogram of one value on the fine scale.
+pub(crate) fn linear8(ns: u64, count: u64) -> Hist {
+    const { assert!(LINEAR8_SLOTS < u16::MAX as usize) }
+    Hist { scale: Scale::Linear8, slots: slots(linear8_slot(ns), count) }
+}
+
+fn slots(slot: usize, count: u64) -> Vec<(u16, u64)> {
+    if count == 0 { Vec::new() } else { vec![(u16::try_from(slot).unwrap_or(u16::MAX), count)] }
+}
