@@ -1,10 +1,22 @@
 //! Tables of the product. Each metric is declared once, in a `FIELDS` table: screens, sort keys, reports, exports and
 //! documentation walk it.
 
-use std::fmt;
-
 use crate::batch::ProcessKey;
 use crate::model::Model;
+use crate::model::process::{Process, UNNAMED};
+use crate::model::time::{Recent, Reset};
+
+mod disk;
+mod file;
+mod process;
+mod syscall;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod value;
+
+pub use value::Value;
 
 /// The tables that screens and reports show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,11 +37,55 @@ pub enum Table {
     Syscalls,
 }
 
+impl Table {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 7] =
+        [Self::Processes, Self::Threads, Self::Disks, Self::Files, Self::Connections, Self::Listeners, Self::Syscalls];
+
+    /// Stable identifier: a key of the JSON report.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Threads => "threads",
+            Self::Disks => "disks",
+            Self::Files => "files",
+            Self::Connections => "connections",
+            Self::Listeners => "listeners",
+            Self::Syscalls => "syscalls",
+        }
+    }
+
+    /// Heading.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Processes => "Processes",
+            Self::Threads => "Threads",
+            Self::Disks => "Disks",
+            Self::Files => "Files",
+            Self::Connections => "Connections",
+            Self::Listeners => "Listeners",
+            Self::Syscalls => "System calls",
+        }
+    }
+}
+
 /// What a table is narrowed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Only this process.
     pub process: Option<ProcessKey>,
+}
+
+impl Scope {
+    /// The processes in it.
+    fn processes<'a>(&self, model: &'a Model) -> Box<dyn Iterator<Item = (ProcessKey, &'a Process)> + 'a> {
+        match self.process {
+            Some(key) => Box::new(model.processes.get_key_value(&key).into_iter().map(|(key, of)| (*key, of))),
+            None => Box::new(model.processes.iter().map(|(key, of)| (*key, of))),
+        }
+    }
 }
 
 /// Whom a row is about. It keeps its identity over time, so that a selection survives a refresh.
@@ -45,7 +101,7 @@ pub enum Subject {
     File(ProcessKey, u32),
     /// A socket by cookie.
     Socket(u64),
-    /// A process and system-call number.
+    /// A process and [`profiler_common::syscall::call_key`]: the call and the kind of file that it is made on.
     Syscall(ProcessKey, u32),
 }
 
@@ -76,33 +132,6 @@ pub struct Column {
     pub hide_below: u16,
 }
 
-/// A cell. Knows its unit, how to print itself in a fixed width, and how to sort.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// A name.
-    Text(String),
-    /// A number of things.
-    Count(u64),
-    /// Things per second.
-    PerSecond(f64),
-    /// Bytes.
-    Bytes(u64),
-    /// Bytes per second.
-    BytesPerSecond(f64),
-    /// Nanoseconds, exact.
-    Nanos(u64),
-    /// An upper bound in nanoseconds, printed with `≤`.
-    NanosAtMost(u64),
-    /// A lower bound in nanoseconds, printed with `≥`.
-    NanosAtLeast(u64),
-    /// A share, 0 to 1, printed in percent.
-    Ratio(f64),
-    /// There is nothing to say: printed `–`.
-    None,
-    /// It cannot be known, and why: printed `?`.
-    Unknown(&'static str),
-}
-
 /// A table filled from the model: cells are values, nothing is formatted before it is seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
@@ -123,15 +152,119 @@ pub struct Row {
     pub cells: Vec<Value>,
 }
 
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = self;
-        f.write_str("")
+/// What a cell is computed from, beside its row.
+struct Ctx<'a> {
+    model: &'a Model,
+    /// The time that rates are over: the last interval live, the whole window in a report.
+    span_ns: u64,
+}
+
+impl Ctx<'_> {
+    /// The numbers that belong to [`Self::span_ns`].
+    fn of<'r, T: Reset>(&self, recent: &'r Recent<T>) -> &'r T {
+        recent.of(self.model.window)
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        (self.span_ns > 0).then(|| self.span_ns as f64 / 1e9)
+    }
+
+    /// Things per second.
+    fn per_second(&self, count: u64) -> Value {
+        self.seconds().map_or(Value::None, |seconds| Value::PerSecond(count as f64 / seconds))
+    }
+
+    /// Bytes per second.
+    fn bytes_per_second(&self, bytes: u64) -> Value {
+        self.seconds().map_or(Value::None, |seconds| Value::BytesPerSecond(bytes as f64 / seconds))
+    }
+
+    /// Share of the time of one CPU, or of one thread.
+    fn share(&self, ns: u64) -> Value {
+        Value::ratio(ns, self.span_ns)
+    }
+
+    /// Name of a process.
+    fn comm(&self, key: ProcessKey) -> Value {
+        let comm = self.model.processes.get(&key).and_then(|process| process.comm(key));
+        comm.map_or(Value::Unknown(UNNAMED), |comm| Value::Text(comm.to_owned()))
     }
 }
 
-/// Fills a table from the model.
+/// How a metric is taken out of a row.
+type Get<G> = for<'a, 'r> fn(&'r <G as Grid>::Row<'a>, &'r Ctx<'a>) -> Value;
+
+/// A metric: declared once, here, for every screen, sort key, report and export.
+struct Field<G: Grid> {
+    column: Column,
+    get: Get<G>,
+}
+
+/// A table: its metrics, and how its rows are found.
+trait Grid: Sized + 'static {
+    /// What its getters look at.
+    type Row<'a>;
+
+    const FIELDS: &'static [Field<Self>];
+
+    /// Its rows, the most important first.
+    fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, Self::Row<'a>)>;
+}
+
+/// Declares a metric. Width 0 marks the flexible column of a table.
+const fn field<G: Grid>(
+    id: &'static str,
+    label: &'static str,
+    width: u16,
+    hide_below: u16,
+    doc: &'static str,
+    get: Get<G>,
+) -> Field<G> {
+    Field { column: Column { id, label, doc, width, hide_below }, get }
+}
+
+/// Orders rows by weight, the greatest first; equal ones by subject, so that they hold still.
+fn heaviest_first<R>(rows: &mut [(Subject, R)], weight: impl Fn(&R) -> u64) {
+    rows.sort_by_cached_key(|(subject, row)| (std::cmp::Reverse(weight(row)), subject.clone()));
+}
+
+/// The columns of a table, which need no model.
 #[must_use]
-pub fn sheet(_model: &Model, table: Table, _scope: &Scope) -> Sheet {
-    Sheet { table, columns: Vec::new(), rows: Vec::new() }
+pub fn columns(table: Table) -> Vec<Column> {
+    fn of<G: Grid>() -> Vec<Column> {
+        G::FIELDS.iter().map(|field| field.column).collect()
+    }
+    match table {
+        Table::Processes => of::<process::Processes>(),
+        Table::Threads => of::<thread::Threads>(),
+        Table::Disks => of::<disk::Disks>(),
+        Table::Files => of::<file::Files>(),
+        Table::Connections => of::<tcp::Connections>(),
+        Table::Listeners => of::<tcp::Listeners>(),
+        Table::Syscalls => of::<syscall::Syscalls>(),
+    }
+}
+
+/// Fills a table from the model. Rates are of the last interval live and over everything in a report
+/// ([`crate::model::Window`]); percentiles are over the window in both.
+#[must_use]
+pub fn sheet(model: &Model, table: Table, scope: &Scope) -> Sheet {
+    fn rows<G: Grid>(ctx: &Ctx<'_>, scope: &Scope) -> Vec<Row> {
+        let fill = |(subject, row)| {
+            let cells = G::FIELDS.iter().map(|field| (field.get)(&row, ctx)).collect();
+            Row { subject, cells }
+        };
+        G::rows(ctx, scope).into_iter().map(fill).collect()
+    }
+    let ctx = Ctx { model, span_ns: model.span_ns() };
+    let rows = match table {
+        Table::Processes => rows::<process::Processes>(&ctx, scope),
+        Table::Threads => rows::<thread::Threads>(&ctx, scope),
+        Table::Disks => rows::<disk::Disks>(&ctx, scope),
+        Table::Files => rows::<file::Files>(&ctx, scope),
+        Table::Connections => rows::<tcp::Connections>(&ctx, scope),
+        Table::Listeners => rows::<tcp::Listeners>(&ctx, scope),
+        Table::Syscalls => rows::<syscall::Syscalls>(&ctx, scope),
+    };
+    Sheet { table, columns: columns(table), rows }
 }

@@ -81,7 +81,8 @@ impl Model {
 
     /// Learns what one batch tells.
     pub fn apply(&mut self, batch: &Batch) {
-        if self.window == Window::Recent && self.time.batches > 0 && self.time.batches % time::GENERATION == 0 {
+        if self.window == Window::Recent && self.time.batches > 0 && self.time.batches.is_multiple_of(time::GENERATION)
+        {
             self.rotate();
         }
         self.begin();

@@ -162,7 +162,9 @@ pub(crate) fn listener(cookie: u64, owner: ProcessKey, queue: u32, limit: u32, d
 /// A model that was told these batches.
 pub(crate) fn model(window: Window, batches: &[Batch]) -> Model {
     let mut model = Model::new(machine(), window);
-    batches.iter().for_each(|batch| model.apply(batch));
+    for batch in batches {
+        model.apply(batch);
+    }
     model
 }
 

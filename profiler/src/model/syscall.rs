@@ -8,7 +8,7 @@ use profiler_common::syscall::{CALLS_MAX, COMPAT_CALL, ERRNO_CLASSES, class};
 use crate::batch::call::class_of;
 use crate::batch::{CallRow, Hist, Machine};
 use crate::model::host::add_each;
-use crate::model::time::{Recent, Reset, Tally};
+use crate::model::time::{Reset, Tally};
 
 /// Waits that somebody asked for or that wait for work: long ones are no sign of trouble. `futex` is among them, because
 /// an idle worker and a contended lock look alike from here.

@@ -32,10 +32,10 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Whether it waits for connections.
+    /// Whether it waits for connections, or did before it was closed.
     #[must_use]
     pub fn is_listener(&self) -> bool {
-        self.row.state == tcp::state::LISTEN
+        self.row.state == tcp::state::LISTEN || self.row.peer == "*"
     }
 }
 

@@ -1,0 +1,131 @@
+//! Table of what processes do to kinds of files.
+
+use super::disk::average;
+use super::syscall::sampled;
+use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use crate::batch::ProcessKey;
+use crate::model::file::{FileUse, files, kind_name};
+use crate::model::time::Recent;
+use profiler_common::file::kind;
+
+/// One row per process and kind of file.
+pub(super) struct Files;
+
+/// What a process did to a kind of file.
+pub(super) struct FileRow {
+    process: ProcessKey,
+    kind: u32,
+    usage: Recent<FileUse>,
+}
+
+const FIELDS: &[Field<Files>] = &[
+    field("process.pid", "PID", 7, 0, "Process id.", |row, _| Value::Id(row.process.pid.into())),
+    field("process.comm", "NAME", 0, 0, "Name of the process.", |row, ctx| ctx.comm(row.process)),
+    field(
+        "file.kind",
+        "KIND",
+        12,
+        0,
+        "What is behind the descriptor: file, directory, block device, character device, pipe, socket, event fd.",
+        |row, _| Value::Text(kind_name(row.kind).into()),
+    ),
+    field("file.reads_s", "READS/s", 7, 70, "Reading calls that returned per second.", |row, ctx| {
+        ctx.per_second(ctx.of(&row.usage).reads)
+    }),
+    field("file.read_bytes_s", "READ B/s", 8, 0, "Bytes read per second.", |row, ctx| {
+        ctx.bytes_per_second(ctx.of(&row.usage).read_bytes)
+    }),
+    field("file.read_size_bytes", "RD SIZE", 7, 120, "Bytes per reading call, on average.", |row, ctx| {
+        read_size(row, ctx)
+    }),
+    field("file.writes_s", "WRITES/s", 8, 70, "Writing calls that returned per second.", |row, ctx| {
+        ctx.per_second(ctx.of(&row.usage).writes)
+    }),
+    field("file.written_bytes_s", "WRIT B/s", 8, 0, "Bytes written per second.", |row, ctx| {
+        ctx.bytes_per_second(ctx.of(&row.usage).written_bytes)
+    }),
+    field(
+        "file.syncs_s",
+        "SYNCS/s",
+        7,
+        60,
+        "Calls per second that make data durable: fsync, fdatasync, sync_file_range, syncfs.",
+        |row, ctx| ctx.per_second(ctx.of(&row.usage).syncs),
+    ),
+    field(
+        "file.sync_blocked_p50_ns",
+        "SYNC50",
+        9,
+        110,
+        "Median blocked time of a sync that blocked, over the window. Exact counts in powers of two.",
+        |row, _| Value::quantile(&row.usage.sum.sync_blocked, 0.5),
+    ),
+    field("file.sync_blocked_p99_ns", "SYNC99", 9, 80, "99th percentile of the same.", |row, _| {
+        Value::quantile(&row.usage.sum.sync_blocked, 0.99)
+    }),
+    field(
+        "file.read_p99_ns",
+        "READ99",
+        9,
+        100,
+        "99th percentile of the latency of reading calls, entry to return, over the window. Of a sample of all calls.",
+        |row, _| sampled(&row.usage.sum.read_latency, row.usage.sum.reads, 0.99),
+    ),
+    field("file.write_p99_ns", "WRITE99", 9, 100, "The same of writing calls.", |row, _| {
+        sampled(&row.usage.sum.write_latency, row.usage.sum.writes, 0.99)
+    }),
+    field(
+        "file.read_blocked_ratio",
+        "RD BLK",
+        6,
+        90,
+        "Blocked time in reading calls as a share of the time of one thread.",
+        |row, ctx| ctx.share(ctx.of(&row.usage).read_blocked_ns),
+    ),
+    field(
+        "file.write_blocked_ratio",
+        "WR BLK",
+        6,
+        90,
+        "Blocked time in writing calls as a share of the time of one thread.",
+        |row, ctx| ctx.share(ctx.of(&row.usage).write_blocked_ns),
+    ),
+    field(
+        "file.sync_blocked_ratio",
+        "SYNC BLK",
+        8,
+        90,
+        "Blocked time in syncs as a share of the time of one thread.",
+        |row, ctx| ctx.share(ctx.of(&row.usage).sync_blocked_ns),
+    ),
+];
+
+impl Grid for Files {
+    type Row<'a> = FileRow;
+
+    const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    fn rows(ctx: &Ctx<'_>, scope: &Scope) -> Vec<(Subject, FileRow)> {
+        let mut rows = Vec::new();
+        for (process, of) in scope.processes(ctx.model) {
+            for (kind, usage) in files(of, &ctx.model.calls) {
+                rows.push((Subject::File(process, kind), FileRow { process, kind, usage }));
+            }
+        }
+        heaviest_first(&mut rows, |row| weight_ns(row, ctx));
+        rows
+    }
+}
+
+/// Blocked time that is no waiting for a peer, and bytes at 1 ns each (a copy runs at about 1 GB/s and more).
+fn weight_ns(row: &FileRow, ctx: &Ctx<'_>) -> u64 {
+    let usage = ctx.of(&row.usage);
+    let storage = matches!(row.kind, kind::REGULAR | kind::DIRECTORY | kind::BLOCK);
+    let read_ns = if storage { usage.read_blocked_ns } else { 0 };
+    read_ns + usage.write_blocked_ns + usage.sync_blocked_ns + usage.read_bytes + usage.written_bytes
+}
+
+fn read_size(row: &FileRow, ctx: &Ctx<'_>) -> Value {
+    let usage = ctx.of(&row.usage);
+    average(usage.read_bytes, usage.reads)
+}

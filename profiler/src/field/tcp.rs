@@ -1,0 +1,167 @@
+//! Tables of connections and listeners.
+
+use std::cmp::Reverse;
+
+use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use crate::model::tcp::{Socket, SocketUse, state_name};
+
+/// One row per connection.
+pub(super) struct Connections;
+
+/// One row per listening socket.
+pub(super) struct Listeners;
+
+/// A socket.
+pub(super) struct SocketView<'a> {
+    socket: &'a Socket,
+    usage: &'a SocketUse,
+}
+
+const CONNECTIONS: &[Field<Connections>] = &[
+    field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
+    field("net.peer", "PEER", 0, 0, "Peer's address and port.", |row, _| Value::Text(row.socket.row.peer.clone())),
+    field("net.state", "STATE", 10, 90, "TCP state at the end of the interval, as in ss.", |row, _| {
+        Value::Text(state_name(row.socket.row.state).into())
+    }),
+    field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
+    field("net.sent_bytes_s", "SENT/s", 7, 0, "Bytes sent per second, repeats included.", |row, ctx| {
+        ctx.bytes_per_second(row.usage.sent_bytes)
+    }),
+    field("net.received_bytes_s", "RECV/s", 7, 0, "Bytes received per second.", |row, ctx| {
+        ctx.bytes_per_second(row.usage.received_bytes)
+    }),
+    field("net.srtt_ns", "SRTT", 8, 60, "Smoothed round-trip time, as the kernel keeps it.", |row, _| {
+        micros(row.socket.row.srtt_us)
+    }),
+    field(
+        "net.min_rtt_ns",
+        "MIN RTT",
+        8,
+        110,
+        "Least round-trip time in the kernel's own window (5 min by default).",
+        |row, _| micros(row.socket.row.min_rtt_us),
+    ),
+    field("net.retransmits_s", "RETR/s", 6, 60, "Segments sent again per second.", |row, ctx| {
+        ctx.per_second(row.usage.retransmits)
+    }),
+    field("net.retransmits", "RETR", 6, 120, "Segments sent again since the socket's birth.", |row, _| {
+        Value::Count(row.socket.row.total.retransmits)
+    }),
+    field("net.cwnd", "CWND", 5, 110, "Congestion window, segments.", |row, _| {
+        Value::Count(row.socket.row.cwnd.into())
+    }),
+    field("net.packets_out", "INFL", 5, 120, "Segments sent and not yet acknowledged.", |row, _| {
+        Value::Count(row.socket.row.packets_out.into())
+    }),
+    field("net.send_queue_bytes", "SEND-Q", 6, 80, "Bytes written and not yet acknowledged.", |row, _| {
+        Value::Bytes(row.socket.row.send_queue_bytes.into())
+    }),
+    field(
+        "net.receive_queue_bytes",
+        "RECV-Q",
+        6,
+        80,
+        "Bytes received and not yet read by the application.",
+        |row, _| Value::Bytes(row.socket.row.receive_queue_bytes.into()),
+    ),
+    field(
+        "net.connect_ns",
+        "CONNECT",
+        8,
+        140,
+        "SYN sent to established or given up; of connections that we opened and watched from the start.",
+        |row, _| row.socket.row.connect_ns.map_or(Value::None, Value::Nanos),
+    ),
+    field("net.age_ns", "AGE", 7, 140, "Since it was opened; unknown if that was before we watched.", |row, ctx| {
+        age(row.socket, ctx)
+    }),
+    field("net.netns", "NETNS", 12, 160, "Network namespace.", |row, ctx| {
+        Value::Text(ctx.model.namespace(row.socket.row.netns))
+    }),
+];
+
+impl Grid for Connections {
+    type Row<'a> = SocketView<'a>;
+
+    const FIELDS: &'static [Field<Self>] = CONNECTIONS;
+
+    fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, SocketView<'a>)> {
+        let mut rows = sockets(ctx, scope, false);
+        // Whoever loses segments first, then whoever moves bytes.
+        rows.sort_by_cached_key(|(subject, row)| {
+            let SocketUse { retransmits, sent_bytes, received_bytes, .. } = *row.usage;
+            (Reverse((retransmits, sent_bytes + received_bytes, row.socket.row.send_queue_bytes)), subject.clone())
+        });
+        rows
+    }
+}
+
+const LISTENERS: &[Field<Listeners>] = &[
+    field("net.local", "LOCAL", 0, 0, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
+    field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
+    field(
+        "net.accept_queue",
+        "QUEUE",
+        6,
+        0,
+        "Connections that wait for accept at the end of the interval.",
+        |row, _| Value::Count(row.socket.row.accept_queue.into()),
+    ),
+    field(
+        "net.accept_limit",
+        "LIMIT",
+        6,
+        0,
+        "Connections that may wait: the least of listen's backlog and somaxconn. One more is let in.",
+        |row, _| Value::Count(row.socket.row.accept_limit.into()),
+    ),
+    field("net.drops_s", "DROPS/s", 7, 0, "SYNs and handshakes refused per second.", |row, ctx| {
+        ctx.per_second(row.usage.drops)
+    }),
+    field("net.drops", "DROPS", 6, 0, "SYNs and handshakes refused over the window.", |row, _| {
+        Value::Count(row.socket.usage.sum.drops)
+    }),
+    field("net.netns", "NETNS", 12, 80, "Network namespace.", |row, ctx| {
+        Value::Text(ctx.model.namespace(row.socket.row.netns))
+    }),
+];
+
+impl Grid for Listeners {
+    type Row<'a> = SocketView<'a>;
+
+    const FIELDS: &'static [Field<Self>] = LISTENERS;
+
+    fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, SocketView<'a>)> {
+        let mut rows = sockets(ctx, scope, true);
+        heaviest_first(&mut rows, |row| row.socket.usage.sum.drops * 1_000 + u64::from(row.socket.row.accept_queue));
+        rows
+    }
+}
+
+fn sockets<'a>(ctx: &Ctx<'a>, scope: &Scope, listeners: bool) -> Vec<(Subject, SocketView<'a>)> {
+    let window = ctx.model.window;
+    let wanted = |socket: &Socket| {
+        socket.is_listener() == listeners && scope.process.is_none_or(|process| socket.row.owner == Some(process))
+    };
+    let all = ctx.model.sockets.iter().filter(|(_, socket)| wanted(socket));
+    all.map(|(cookie, socket)| (Subject::Socket(*cookie), SocketView { socket, usage: socket.usage.of(window) }))
+        .collect()
+}
+
+fn owner(socket: &Socket, ctx: &Ctx<'_>) -> Value {
+    match socket.row.owner {
+        Some(key) => ctx.comm(key),
+        None => Value::Unknown("nobody was seen holding it"),
+    }
+}
+
+fn micros(us: Option<u32>) -> Value {
+    us.map_or(Value::None, |us| Value::Nanos(u64::from(us) * 1_000))
+}
+
+fn age(socket: &Socket, ctx: &Ctx<'_>) -> Value {
+    match socket.row.opened {
+        Some(opened) => Value::Nanos(socket.ended.unwrap_or(ctx.model.time.until).since(opened)),
+        None => Value::Unknown("opened before we watched"),
+    }
+}

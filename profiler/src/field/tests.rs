@@ -1,0 +1,142 @@
+//! Tables over small models.
+
+use profiler_common::disk::op;
+use profiler_common::file::kind;
+
+use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet};
+use crate::batch::{Batch, TaskRow};
+use crate::model::Window;
+use crate::model::fixture::{
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, listener, model, named, process,
+    requests, sda, thread,
+};
+
+fn busy() -> Batch {
+    Batch {
+        facts: vec![named(process(7), "db"), named(process(8), "idle"), sda()],
+        tasks: vec![thread(process(7), 7, 300 * MS), thread(process(8), 8, 0)],
+        calls: vec![
+            calls(process(7), WRITE, kind::REGULAR, 100, 409_600, 0),
+            calls(process(7), FSYNC, kind::REGULAR, 100, 0, 5 * MS),
+            calls(process(8), READ, kind::PIPE, 10, 10, 50 * MS),
+            calls(process(8), FUTEX, kind::NONE, 10, 0, 100 * MS),
+            calls(process(8), EPOLL_WAIT, kind::ANONYMOUS, 10, 0, 100 * MS),
+        ],
+        disks: vec![requests(op::WRITE, 200, 819_200, MS, 2 * MS), requests(op::FLUSH, 100, 0, 0, 3 * MS)],
+        sockets: vec![
+            connection(1, process(7), 1_000, 0),
+            connection(2, process(7), 1_000, 30),
+            listener(3, process(7), 2, 128, 0),
+        ],
+        ..batch(0)
+    }
+}
+
+fn cell<'a>(sheet: &'a Sheet, row: usize, id: &str) -> &'a Value {
+    let at = sheet.columns.iter().position(|column| column.id == id).expect("a column of this table");
+    &sheet.rows[row].cells[at]
+}
+
+fn subjects(table: Table) -> Vec<Subject> {
+    let model = model(Window::Recent, &[busy()]);
+    sheet(&model, table, &Scope::default()).rows.into_iter().map(|row| row.subject).collect()
+}
+
+#[test]
+fn columns_are_well_declared() {
+    for table in Table::ALL {
+        let columns = columns(table);
+        let of = |get: fn(&Column) -> &'static str| columns.iter().map(get).collect::<Vec<_>>();
+        let (mut ids, mut labels) = (of(|column| column.id), of(|column| column.label));
+        ids.sort_unstable();
+        labels.sort_unstable();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{table:?}: {ids:?}");
+        assert!(labels.windows(2).all(|pair| pair[0] != pair[1]), "{table:?}: {labels:?}");
+        assert_eq!(columns.iter().filter(|column| column.width == 0).count(), 1, "{table:?}: one flexible column");
+        for Column { id, label, doc, width, .. } in columns {
+            assert!(doc.ends_with('.') && id.contains('.'), "{id}");
+            assert!(width == 0 || label.len() <= width.into(), "{id}: {label} is wider than {width}");
+        }
+    }
+}
+
+#[test]
+fn every_row_has_a_cell_per_column() {
+    let model = model(Window::Whole, &[busy()]);
+    for table in Table::ALL {
+        let sheet = sheet(&model, table, &Scope::default());
+        assert!(!sheet.rows.is_empty(), "{table:?}");
+        assert!(sheet.rows.iter().all(|row| row.cells.len() == sheet.columns.len()));
+        assert!(sheet.rows.iter().all(|row| row.cells.iter().all(|cell| !cell.to_string().is_empty())));
+    }
+}
+
+#[test]
+fn idle_waits_do_not_come_first() {
+    assert_eq!(subjects(Table::Processes)[0], Subject::Process(process(7)));
+    assert_eq!(subjects(Table::Files)[0], Subject::File(process(7), kind::REGULAR));
+    let fsync = profiler_common::syscall::call_key(FSYNC, kind::REGULAR);
+    assert_eq!(subjects(Table::Syscalls)[0], Subject::Syscall(process(7), fsync));
+    assert_eq!(subjects(Table::Connections)[0], Subject::Socket(2));
+}
+
+#[test]
+fn live_rates_are_of_the_last_interval_and_reported_ones_of_all() {
+    let quiet = Batch { tasks: vec![thread(process(7), 7, 100 * MS)], ..batch(1) };
+    let told = [busy(), quiet];
+    let cpu = |window| {
+        let sheet = sheet(&model(window, &told), Table::Processes, &Scope::default());
+        cell(&sheet, 0, "cpu.on_ratio").clone()
+    };
+    assert_eq!((cpu(Window::Recent), cpu(Window::Whole)), (Value::Ratio(0.1), Value::Ratio(0.2)));
+}
+
+#[test]
+fn a_process_row_says_where_it_waits() {
+    let sheet = sheet(&model(Window::Recent, &[busy()]), Table::Processes, &Scope::default());
+    assert_eq!(cell(&sheet, 0, "process.top_wait"), &Value::Text("fsync".into()));
+    assert_eq!(cell(&sheet, 0, "syscall.calls_s"), &Value::PerSecond(200.0));
+    assert_eq!(cell(&sheet, 0, "file.written_bytes_s"), &Value::BytesPerSecond(409_600.0));
+    assert!(matches!(cell(&sheet, 0, "process.storage_read_bytes_s"), Value::Unknown(_)));
+    assert_eq!(cell(&sheet, 1, "process.comm"), &Value::Text("idle".into()));
+}
+
+#[test]
+fn a_disk_row_keeps_queue_and_device_apart() {
+    let model = model(Window::Recent, &[busy()]);
+    let sheet = sheet(&model, Table::Disks, &Scope::default());
+    assert_eq!(sheet.rows[0].subject, Subject::Disk(SDA, op::WRITE));
+    assert_eq!(cell(&sheet, 0, "disk.size_bytes"), &Value::Bytes(4_096));
+    assert_eq!(cell(&sheet, 0, "disk.queue_ratio"), &Value::Ratio(1.0 / 3.0));
+    assert!(matches!(cell(&sheet, 0, "disk.queue_p99_ns"), Value::NanosAtMost(ns) if (MS..=MS * 9 / 8).contains(ns)));
+    assert_eq!(cell(&sheet, 1, "disk.op"), &Value::Text("flush".into()));
+    assert_eq!(cell(&sheet, 1, "disk.size_bytes"), &Value::None);
+}
+
+#[test]
+fn unsampled_latency_is_unknown_not_zero() {
+    let sheet = sheet(&model(Window::Recent, &[busy()]), Table::Syscalls, &Scope::default());
+    assert_eq!(cell(&sheet, 0, "syscall.latency_p99_ns"), &Value::Unknown("none of the calls was sampled"));
+    assert!(matches!(cell(&sheet, 0, "syscall.blocked_p99_ns"), Value::NanosAtMost(_)));
+}
+
+#[test]
+fn a_scope_narrows_to_one_process() {
+    let model = model(Window::Recent, &[busy()]);
+    let scope = Scope { process: Some(process(8)) };
+    let rows = |table| sheet(&model, table, &scope).rows;
+    assert!(rows(Table::Connections).is_empty() && rows(Table::Listeners).is_empty());
+    for table in [Table::Threads, Table::Files, Table::Syscalls] {
+        assert!(rows(table).iter().all(|row| row.subject.process(&model) == scope.process), "{table:?}");
+    }
+    assert!(rows(Table::Syscalls).len() == 3);
+}
+
+#[test]
+fn a_wait_that_began_long_ago_shows_its_length() {
+    let waits = TaskRow { wait_call: Some(FUTEX), waiting_ns: 90 * SECOND, ..thread(process(7), 7, 0) };
+    let told = Batch { tasks: vec![waits], ..batch(0) };
+    let sheet = sheet(&model(Window::Recent, &[told]), Table::Threads, &Scope::default());
+    assert_eq!(cell(&sheet, 0, "thread.waiting_ns"), &Value::Nanos(90 * SECOND));
+    assert_eq!(cell(&sheet, 0, "thread.wait_call"), &Value::Text("futex".into()));
+}
