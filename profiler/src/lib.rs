@@ -12,3 +12,5 @@ pub mod model;
 pub mod finding;
 
 pub mod field;
+
+pub mod view;

@@ -1,0 +1,3 @@
+//! What users see of the model and its findings.
+
+pub mod tui;

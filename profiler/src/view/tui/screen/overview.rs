@@ -1,0 +1,171 @@
+//! The verdict in one line, findings by impact, and the host as a whole: CPU time, pressure, the past.
+
+use ratatui::layout::Rect;
+
+use crate::field::Value;
+use crate::finding::{Finding, Severity};
+use crate::view::tui::app::App;
+use crate::view::tui::app::list::List;
+use crate::view::tui::app::snapshot::View;
+use crate::view::tui::screen::{Page, Places};
+use crate::view::tui::theme::Role;
+use crate::view::tui::widget::pen::{Pen, split_bottom, split_top, wrap};
+use crate::view::tui::widget::table::{self, Focus};
+
+mod host;
+
+/// The screen.
+pub const PAGE: Page = Page { name: "Overview", place, draw };
+
+/// From this width on, the host stands beside the findings instead of below.
+const SIDE_MIN: u16 = 110;
+/// Below this height of the body, only findings are shown.
+const HOST_MIN: u16 = 12;
+/// Title of the findings.
+const HEAD: u16 = 1;
+/// Cells in front of a claim: mark, severity, impact.
+const LEAD: u16 = 14;
+
+fn place(body: Rect, view: &View, _: &App) -> (Vec<(List, Rect)>, Rect) {
+    let (_, body) = split_top(body, 1);
+    let (findings, host) = if body.height < HOST_MIN {
+        (body, Rect::default())
+    } else if body.width >= SIDE_MIN {
+        let width = body.width * 5 / 9;
+        (Rect { width, ..body }, Rect { x: body.x + width + 1, width: body.width - width - 1, ..body })
+    } else {
+        let least = 5;
+        split_bottom(body, host::height(view, body.width).min(body.height - least))
+    };
+    (vec![(List::Findings, findings)], host)
+}
+
+fn draw(pen: &mut Pen<'_>, places: &Places, view: &View, app: &App) {
+    verdict(pen, split_top(places.body, 1).0, view);
+    for (_, area) in &places.lists {
+        findings(pen, *area, view, app);
+    }
+    host::draw(pen, places.panel, view);
+}
+
+fn verdict(pen: &mut Pen<'_>, line: Rect, view: &View) {
+    let mut x = line.x + 1;
+    let window = Value::Nanos(view.header.window_ns).to_string();
+    match (view.header.batches, view.findings.first()) {
+        (0, _) => pen.then(&mut x, line.y, line.right(), "waiting for the first interval", Role::Muted),
+        (_, None) => {
+            let text = format!("No bottleneck found in the last {}", window.trim());
+            pen.then(&mut x, line.y, line.right(), &text, Role::Good);
+        }
+        (_, Some(finding)) => {
+            let text = format!("{}: {}", finding.subject, finding.claim);
+            pen.then(&mut x, line.y, line.right(), &text, Role::Strong);
+        }
+    }
+}
+
+fn findings(pen: &mut Pen<'_>, area: Rect, view: &View, app: &App) {
+    let (title, body) = split_top(area, HEAD);
+    pen.title(title, "Findings", &view.findings.len().to_string());
+    if view.findings.is_empty() && view.header.batches > 0 {
+        pen.put(body.x + 2, body.y, body.width.saturating_sub(3), "none", Role::Muted);
+    }
+    let mut y = body.y;
+    let pane = app.pane(List::Findings);
+    for (index, finding) in view.findings.iter().enumerate().skip(pane.scroll) {
+        let selected = view.finding == Some(index);
+        for (line, (name, text)) in lines(finding, area.width, selected).iter().enumerate() {
+            if y >= body.bottom() {
+                return;
+            }
+            let row = Rect { y, height: 1, ..body };
+            if line == 0 {
+                first(pen, row, finding, text);
+            } else {
+                pen.put(row.x + 3, y, LEAD - 4, name, Role::Muted);
+                pen.put(row.x + LEAD, y, row.width.saturating_sub(LEAD + 1), text, Role::Text);
+            }
+            if selected {
+                mark(pen, row, line);
+            }
+            y += 1;
+        }
+    }
+}
+
+fn mark(pen: &mut Pen<'_>, row: Rect, line: usize) {
+    if line == 0 {
+        table::mark(pen, Rect { width: LEAD - 1, ..row }, Focus::Elsewhere);
+    } else {
+        pen.put(row.x, row.y, 1, pen.theme.glyphs.mark(), Role::Key);
+    }
+}
+
+fn first(pen: &mut Pen<'_>, row: Rect, finding: &Finding, text: &str) {
+    let word = match finding.severity {
+        Severity::High => "HIGH",
+        Severity::Medium => "MED",
+        Severity::Low => "LOW",
+    };
+    pen.put(row.x + 2, row.y, 4, word, Role::Severity(finding.severity));
+    let impact = Value::Ratio(finding.impact).to_string();
+    pen.put_right(row.x + 6, row.y, LEAD - 7, impact.trim(), Role::Strong);
+    pen.put(row.x + LEAD, row.y, row.width.saturating_sub(LEAD + 1), text, Role::Strong);
+}
+
+/// Lines of a finding: a name and a text each. The selected one says everything.
+fn lines(finding: &Finding, width: u16, selected: bool) -> Vec<(&'static str, String)> {
+    let room = width.saturating_sub(LEAD + 1);
+    let claim = format!("{}: {}", finding.subject, finding.claim);
+    if !selected {
+        return vec![("", claim)];
+    }
+    let mut lines = Vec::new();
+    let mut add = |name: &'static str, text: &str| {
+        for part in wrap(text, room) {
+            lines.push((if lines.last().is_some_and(|(last, _)| *last == name) { "" } else { name }, part));
+        }
+    };
+    add("", &claim);
+    add("evidence", &finding.evidence.join("; "));
+    if let Some(witness) = &finding.witness {
+        add("witness", witness);
+    }
+    if !finding.rejected.is_empty() {
+        add("rejected", &finding.rejected.join("; "));
+    }
+    if !finding.victims.is_empty() {
+        add("victims", &finding.victims.join(", "));
+    }
+    add("advice", finding.advice);
+    lines
+}
+
+/// Scrolls so that the selected finding is in sight as far as it fits.
+pub fn reveal(app: &mut App, view: &View, area: Rect) {
+    let room = usize::from(area.height.saturating_sub(HEAD));
+    let pane = app.pane_mut(List::Findings);
+    let at = pane.at;
+    pane.scroll = pane.scroll.min(at);
+    let tall = |from: usize| -> usize {
+        let height = |index: usize| lines(&view.findings[index], area.width, index == at).len();
+        (from..=at.min(view.findings.len().saturating_sub(1))).map(height).sum()
+    };
+    while pane.scroll < at && tall(pane.scroll) > room {
+        pane.scroll += 1;
+    }
+}
+
+/// The finding at a line of the terminal.
+#[must_use]
+pub fn at(app: &App, view: &View, area: Rect, y: u16) -> Option<usize> {
+    let mut line = usize::from(y.checked_sub(area.y + HEAD)?);
+    for (index, finding) in view.findings.iter().enumerate().skip(app.pane(List::Findings).scroll) {
+        let height = lines(finding, area.width, view.finding == Some(index)).len();
+        match line.checked_sub(height) {
+            Some(rest) => line = rest,
+            None => return Some(index),
+        }
+    }
+    None
+}

@@ -1,0 +1,143 @@
+//! The host as a whole: what its CPUs did, what it stalled on, and how that came about.
+
+use ratatui::layout::Rect;
+
+use crate::batch::Pressure;
+use crate::field::Value;
+use crate::model::time::Point;
+use crate::view::tui::app::snapshot::View;
+use crate::view::tui::screen::inset;
+use crate::view::tui::theme::{Band, Role};
+use crate::view::tui::widget::bar::{self, Part};
+use crate::view::tui::widget::chart::{self, Series};
+use crate::view::tui::widget::pen::{Pen, split_top};
+
+/// From this width on, the timeline has two columns.
+const COLUMNS_MIN: u16 = 76;
+/// Title, bar and legend of the CPUs.
+const CPU_HEIGHT: u16 = 3;
+/// Cells of the pressure of a resource.
+const PRESSURE: u16 = 25;
+
+/// Lines that everything takes.
+pub(super) fn height(view: &View, width: u16) -> u16 {
+    let series = u16::try_from(series(&[]).len()).unwrap_or_default();
+    let lines = if width < COLUMNS_MIN { series } else { series.div_ceil(2) };
+    CPU_HEIGHT + legend_extra(width) + pressure_height(view, width) + 1 + lines
+}
+
+/// Draws as much of it as there is room for, the most important first.
+pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, view: &View) {
+    if area.is_empty() {
+        return;
+    }
+    let (top, rest) = split_top(area, CPU_HEIGHT + legend_extra(area.width));
+    cpu(pen, top, view);
+    let (top, rest) = split_top(rest, pressure_height(view, area.width));
+    pressure(pen, top, view);
+    timeline(pen, rest, &view.host.history);
+}
+
+/// A narrow legend takes a second line.
+const fn legend_extra(width: u16) -> u16 {
+    if width < COLUMNS_MIN { 1 } else { 0 }
+}
+
+fn pressure_height(view: &View, width: u16) -> u16 {
+    let count = u16::try_from(view.host.pressure.len()).unwrap_or_default();
+    let per_line = (width / PRESSURE).max(1);
+    if count == 0 { 0 } else { 1 + count.div_ceil(per_line) }
+}
+
+fn cpu(pen: &mut Pen<'_>, area: Rect, view: &View) {
+    let (title, body) = split_top(area, 1);
+    pen.title(title, "CPU time", &span(view));
+    let [user, system, idle, iowait, interrupts, stolen] = view.host.cpu_ns;
+    let parts = [
+        (Band::Run, "user", user),
+        (Band::Kernel, "system", system),
+        (Band::Interrupt, "interrupts", interrupts),
+        (Band::Preempted, "stolen", stolen),
+        (Band::Blocked, "waiting for I/O", iowait),
+        (Band::Idle, "idle", idle),
+    ]
+    .map(|(band, name, amount)| Part { band, name, amount });
+    let body = inset(body);
+    bar::draw(pen, body, &parts);
+    bar::legend(pen, split_top(body, 1).1, &parts);
+}
+
+fn pressure(pen: &mut Pen<'_>, area: Rect, view: &View) {
+    if area.is_empty() {
+        return;
+    }
+    let (title, body) = split_top(area, 1);
+    pen.title(title, "Pressure", "some / all tasks stalled");
+    let body = inset(body);
+    let per_line = (area.width / PRESSURE).max(1);
+    for (index, (name, pressure)) in (0u16..).zip(&view.host.pressure) {
+        let (x, y) = (body.x + index % per_line * PRESSURE, body.y + index / per_line);
+        if y >= body.bottom() {
+            return;
+        }
+        pen.put(x, y, 8, name, Role::Text);
+        pen.put_right(x + 7, y, 15, &shares(*pressure, view.header.window_ns), Role::Strong);
+    }
+}
+
+fn shares(pressure: Option<Pressure>, window_ns: u64) -> String {
+    let Some(pressure) = pressure else { return "? (no PSI)".into() };
+    let share = |ns: u64| Value::Ratio(ns as f64 / window_ns.max(1) as f64).to_string();
+    format!("{} / {}", share(pressure.some_ns).trim(), share(pressure.full_ns).trim())
+}
+
+fn timeline(pen: &mut Pen<'_>, area: Rect, history: &[Point]) {
+    if area.height < 2 {
+        return;
+    }
+    let (title, body) = split_top(area, 1);
+    let (body, all) = (inset(body), series(history));
+    let columns = if area.width < COLUMNS_MIN { 1 } else { 2 };
+    pen.title(title, "Timeline", "latest at the right");
+    let width = (body.width - 2 * (columns - 1)) / columns;
+    for (index, (name, values, full, latest)) in (0u16..).zip(all) {
+        let (x, y) = (body.x + index % columns * (width + 2), body.y + index / columns);
+        if y >= body.bottom() {
+            return;
+        }
+        let latest = latest.map_or_else(|| Value::None.to_string(), |latest| latest.to_string());
+        chart::draw(pen, Rect { x, y, width, height: 1 }, &Series { name, values: &values, full, latest });
+    }
+}
+
+type Line = (&'static str, Vec<f64>, Option<f64>, Option<Value>);
+
+/// Every line of the timeline, the most important first.
+fn series(history: &[Point]) -> [Line; 7] {
+    let line = |name, get: fn(&Point) -> f64, value: fn(f64) -> Value, full| {
+        let values: Vec<_> = history.iter().map(get).collect();
+        let latest = values.last().copied().map(value);
+        (name, values, full, latest)
+    };
+    [
+        line("cpu", |point| point.cpu_ratio, Value::Ratio, Some(1.0)),
+        line("run queue", |point| point.runq_threads, threads, None),
+        line("disk ops", |point| point.disk_ops_s, Value::PerSecond, None),
+        line("disk bytes", |point| point.disk_bytes_s, Value::BytesPerSecond, None),
+        line("tcp bytes", |point| point.tcp_bytes_s, Value::BytesPerSecond, None),
+        line("retransmits", |point| point.retransmits_s, Value::PerSecond, None),
+        line("calls", |point| point.calls_s, Value::PerSecond, None),
+    ]
+}
+
+/// An average of threads has a fraction, unlike a count.
+fn threads(value: f64) -> Value {
+    Value::Text(format!("{value:.1}"))
+}
+
+fn span(view: &View) -> String {
+    if view.header.window_ns == 0 {
+        return String::new();
+    }
+    format!("last {}", Value::Nanos(view.header.window_ns).to_string().trim())
+}

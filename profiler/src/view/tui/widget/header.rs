@@ -1,0 +1,129 @@
+//! The first line: state, host and interval at the left; what is lost and what we cost at the right. Always.
+
+use ratatui::layout::Rect;
+
+use crate::field::Value;
+use crate::view::tui::app::snapshot::Header;
+use crate::view::tui::app::{App, Mode, Play, Playback};
+use crate::view::tui::theme::Role;
+use crate::view::tui::widget::pen::{Pen, cells};
+
+/// Ticks without a batch after which we say so.
+const SILENT_TICKS: u32 = 4;
+
+/// A piece of the header.
+struct Piece {
+    text: String,
+    role: Role,
+    /// The greatest goes first where room is short; 0 stays.
+    dispensable: u8,
+}
+
+const fn piece(text: String, role: Role, dispensable: u8) -> Piece {
+    Piece { text, role, dispensable }
+}
+
+/// Draws it.
+pub fn draw(pen: &mut Pen<'_>, area: Rect, header: &Header, app: &App) {
+    let (mut left, mut right) = (state(header, app), cost(header));
+    fit(&mut left, &mut right, area.width);
+    let mut x = area.x;
+    for piece in &left {
+        pen.then(&mut x, area.y, area.right(), &piece.text, piece.role);
+        x += 2;
+    }
+    let start = area.right().saturating_sub(width(&right) + 1);
+    let mut x = start.max(x);
+    for piece in &right {
+        pen.then(&mut x, area.y, area.right(), &piece.text, piece.role);
+        x += 2;
+    }
+}
+
+/// Drops what can be done without, until the rest fits.
+fn fit(left: &mut Vec<Piece>, right: &mut Vec<Piece>, room: u16) {
+    while width(left) + width(right) + 2 > room {
+        let most = left.iter().chain(&*right).map(|piece| piece.dispensable).max().unwrap_or_default();
+        if most == 0 {
+            return;
+        }
+        left.retain(|piece| piece.dispensable != most);
+        right.retain(|piece| piece.dispensable != most);
+    }
+}
+
+fn width(pieces: &[Piece]) -> u16 {
+    let texts: u16 = pieces.iter().map(|piece| cells(&piece.text)).sum();
+    texts + 2 * u16::try_from(pieces.len().saturating_sub(1)).unwrap_or_default()
+}
+
+fn state(header: &Header, app: &App) -> Vec<Piece> {
+    let mut pieces = vec![match app.mode {
+        Mode::Live => piece(" LIVE ".into(), Role::Live, 0),
+        Mode::Frozen => piece(format!(" FROZEN {} ago ", span(header.age_ns)), Role::Frozen, 0),
+        Mode::Replay(playback) => piece(replay(playback), Role::Replay, 0),
+    }];
+    pieces.push(piece(header.host.clone(), Role::Strong, 2));
+    pieces.push(piece(header.kernel.clone(), Role::Muted, 9));
+    if let Mode::Replay(playback) = app.mode {
+        let at = header.until.since(header.begin);
+        let all = playback.end.since(header.begin);
+        pieces.push(piece(format!("{} / {}", clock(at), clock(all)), Role::Strong, 1));
+    }
+    if header.batches > 0 {
+        pieces.push(piece(span(header.interval_ns), Role::Text, 4));
+        pieces.push(piece(format!("of {}", span(header.window_ns)), Role::Muted, 5));
+    }
+    if app.mode == Mode::Live && app.silent_ticks >= SILENT_TICKS {
+        pieces.push(piece(format!("no data for {} s", app.silent_ticks), Role::Bad, 0));
+    }
+    pieces
+}
+
+fn replay(playback: Playback) -> String {
+    match playback.play {
+        Play::Playing if playback.speed == 0 => " REPLAY ".into(),
+        Play::Playing => format!(" REPLAY ×{} ", playback.factor()),
+        Play::Paused => " PAUSED ".into(),
+        Play::Ended => " END ".into(),
+    }
+}
+
+fn cost(header: &Header) -> Vec<Piece> {
+    let total: u64 = header.lost.iter().map(|(_, count)| count).sum();
+    let mut pieces = Vec::new();
+    if total == 0 {
+        pieces.push(piece("lost 0".into(), Role::Text, 0));
+    } else {
+        let names: Vec<_> = header.lost.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        pieces.push(piece(format!("lost {total}"), Role::Bad, 0));
+        pieces.push(piece(names.join(", "), Role::Text, 6));
+    }
+    if header.missed_ticks > 0 {
+        pieces.push(piece(format!("{} ticks merged", header.missed_ticks), Role::Bad, 3));
+    }
+    if header.missing_probes > 0 {
+        pieces.push(piece(format!("{} probes missing", header.missing_probes), Role::Bad, 3));
+    }
+    if header.batches > 0 {
+        let (own, programs) = header.self_cpu;
+        let ratio = |ratio| Value::Ratio(ratio).to_string().trim().to_owned();
+        pieces.push(piece(format!("self {}", ratio(own + programs.unwrap_or_default())), Role::Text, 1));
+        if let Some(programs) = programs {
+            pieces.push(piece(format!("programs {}", ratio(programs)), Role::Muted, 8));
+        }
+        let memory = Value::Bytes(header.self_memory_bytes).to_string();
+        pieces.push(piece(memory.trim().into(), Role::Text, 7));
+    }
+    pieces
+}
+
+fn span(ns: u64) -> String {
+    Value::Nanos(ns).to_string().trim().into()
+}
+
+/// Minutes and seconds: positions within a capture.
+fn clock(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}

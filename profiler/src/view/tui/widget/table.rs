@@ -1,0 +1,262 @@
+//! The one table: a title, headings, and rows of which only the visible ones are formatted.
+
+use ratatui::layout::Rect;
+
+use crate::field::{Column, Row, Value};
+use crate::view::tui::app::arrange::Grid;
+use crate::view::tui::app::list::{Direction, Pane};
+use crate::view::tui::theme::Role;
+use crate::view::tui::widget::bar::{self, Part};
+use crate::view::tui::widget::pen::{Pen, split_top};
+
+/// The flexible column is never narrower.
+const FLEXIBLE_MIN: u16 = 8;
+/// What the flexible column keeps when it shares its room with bars.
+const FLEXIBLE_KEPT: u16 = 26;
+/// Cells of the bar of a row, at least and at most.
+const BAR: (u16, u16) = (16, 40);
+
+/// A table to draw.
+pub struct Table<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// Its rows.
+    pub grid: &'a Grid,
+    /// How it is scrolled, sorted and filtered.
+    pub pane: &'a Pane,
+    /// A bar per row, or none at all.
+    pub bars: &'a [[Part; 5]],
+    /// Whether keys act on it.
+    pub focus: Focus,
+    /// What to say when it is empty.
+    pub empty: &'a str,
+}
+
+/// Whether keys act on a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// They do.
+    Here,
+    /// They act on another one.
+    Elsewhere,
+}
+
+/// Where a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Placed {
+    index: usize,
+    x: u16,
+    width: u16,
+}
+
+/// Identifiers of all columns.
+#[must_use]
+pub fn ids(columns: &[Column]) -> Vec<&'static str> {
+    columns.iter().map(|column| column.id).collect()
+}
+
+/// Identifiers of the columns that a terminal of some width shows.
+#[must_use]
+pub fn shown_ids(columns: &[Column], width: u16) -> Vec<&'static str> {
+    place(columns, Rect::new(0, 0, width, 1)).iter().map(|placed| columns[placed.index].id).collect()
+}
+
+/// The column under a cell of the headings.
+#[must_use]
+pub fn column_at(columns: &[Column], bars: &[[Part; 5]], area: Rect, x: u16) -> Option<&'static str> {
+    let (placed, bar) = layout(columns, bars, area);
+    if bar.is_some_and(|bar| bar.x <= x) {
+        return None;
+    }
+    placed.iter().rev().find(|placed| placed.x <= x).map(|placed| columns[placed.index].id)
+}
+
+/// Draws it.
+pub fn draw(pen: &mut Pen<'_>, area: Rect, table: &Table<'_>) {
+    let (title, rest) = split_top(area, 1);
+    pen.title(title, table.name, &remark(table));
+    let (head, body) = split_top(rest, 1);
+    let columns = &table.grid.sheet.columns;
+    let (placed, bar) = layout(columns, table.bars, area);
+    headings(pen, head, table, &placed);
+    if let Some(bar) = bar {
+        pen.put(bar.x, head.y, bar.width, "where time went", Role::Heading);
+    }
+    if table.grid.sheet.rows.is_empty() {
+        pen.put(area.x + 2, body.y, area.width.saturating_sub(2), table.empty, Role::Muted);
+    }
+    let shown = table.grid.sheet.rows.iter().enumerate().skip(table.pane.scroll);
+    for (y, (index, row)) in (body.y..body.bottom()).zip(shown) {
+        let line = Rect { y, height: 1, ..area };
+        draw_row(pen, line, row, &placed);
+        if let (Some(bar), Some(parts)) = (bar, table.bars.get(index)) {
+            bar::draw(pen, Rect { y, ..bar }, parts);
+        }
+        if table.grid.selected == Some(index) {
+            let end = bar.map_or(area.right(), |bar| bar.x);
+            mark(pen, Rect { width: end - area.x, ..line }, table.focus);
+        }
+    }
+    scrollbar(pen, body, table.grid.sheet.rows.len(), table.pane.scroll);
+}
+
+/// Shows how much of a list is in sight, at the right edge of its body.
+pub fn scrollbar(pen: &mut Pen<'_>, body: Rect, count: usize, scroll: usize) {
+    let height = usize::from(body.height);
+    if count <= height || height == 0 || body.width == 0 {
+        return;
+    }
+    let length = (height * height / count).max(1);
+    let start = (scroll * (height - length)).div_ceil(count - height).min(height - length);
+    for line in start..start + length {
+        let y = body.y + u16::try_from(line).unwrap_or_default();
+        pen.fill(body.right() - 1, y, 1, pen.theme.glyphs.thumb(), Role::Muted);
+    }
+}
+
+/// Marks the selected line.
+pub fn mark(pen: &mut Pen<'_>, line: Rect, focus: Focus) {
+    if focus == Focus::Here {
+        pen.paint(line, Role::Selected);
+    }
+    pen.put(line.x, line.y, 1, pen.theme.glyphs.mark(), Role::Key);
+}
+
+/// Places columns, and bars if there are any and room for them.
+fn layout(columns: &[Column], bars: &[[Part; 5]], area: Rect) -> (Vec<Placed>, Option<Rect>) {
+    let mut placed = place(columns, area);
+    let bar = if bars.is_empty() { None } else { share(columns, &mut placed, area) };
+    (placed, bar)
+}
+
+/// Places the columns that there is room for. Those with the least claim are declared (`hide_below`); should the rest
+/// still be too wide, the last ones go.
+fn place(columns: &[Column], area: Rect) -> Vec<Placed> {
+    let gap = if area.width < 110 { 1 } else { 2 };
+    let room = area.width.saturating_sub(2);
+    let mut shown: Vec<usize> = (0..columns.len()).filter(|index| columns[*index].hide_below <= area.width).collect();
+    let need = |shown: &[usize]| -> u16 {
+        shown
+            .iter()
+            .map(|index| columns[*index].width.max(if columns[*index].width == 0 { FLEXIBLE_MIN } else { 0 }) + gap)
+            .sum()
+    };
+    while shown.len() > 1 && need(&shown).saturating_sub(gap) > room {
+        let Some(last) = shown.iter().rposition(|index| columns[*index].width > 0) else { break };
+        shown.remove(last);
+    }
+    let spare = (room + gap).saturating_sub(need(&shown));
+    let mut x = area.x + 1;
+    shown
+        .into_iter()
+        .map(|index| {
+            let width = match columns[index].width {
+                0 => FLEXIBLE_MIN + spare,
+                width => width,
+            };
+            let placed = Placed { index, x, width };
+            x += width + gap;
+            placed
+        })
+        .collect()
+}
+
+/// Takes room for bars from the flexible column, if it has plenty; what is to its right moves left.
+fn share(columns: &[Column], placed: &mut [Placed], area: Rect) -> Option<Rect> {
+    let flexible = placed.iter().position(|placed| columns[placed.index].width == 0)?;
+    let spare = placed[flexible].width.checked_sub(FLEXIBLE_KEPT + 2)?;
+    let width = if spare < BAR.0 { return None } else { spare.min(BAR.1) };
+    placed[flexible].width -= width + 2;
+    for placed in &mut placed[flexible + 1..] {
+        placed.x -= width + 2;
+    }
+    Some(Rect { x: area.right() - 1 - width, width, height: 1, ..area })
+}
+
+fn headings(pen: &mut Pen<'_>, head: Rect, table: &Table<'_>, placed: &[Placed]) {
+    pen.paint(head, Role::Heading);
+    for placed in placed {
+        let column = &table.grid.sheet.columns[placed.index];
+        let sorted = table.pane.sort.by == Some(column.id);
+        let label =
+            if sorted { format!("{}{}", column.label, arrow(pen, table, placed.index)) } else { column.label.into() };
+        let role = if sorted { Role::Sorted } else { Role::Heading };
+        if is_left(table, placed.index) {
+            pen.put(placed.x, head.y, placed.width, &label, role);
+        } else {
+            pen.put_right(placed.x, head.y, placed.width, &label, role);
+        }
+    }
+}
+
+fn arrow(pen: &Pen<'_>, table: &Table<'_>, index: usize) -> &'static str {
+    // Names start with A, numbers with the greatest.
+    match (is_left(table, index), table.pane.sort.direction) {
+        (true, Direction::Usual) | (false, Direction::Reversed) => pen.theme.glyphs.ascending(),
+        (true, Direction::Reversed) | (false, Direction::Usual) => pen.theme.glyphs.descending(),
+    }
+}
+
+fn is_left(table: &Table<'_>, index: usize) -> bool {
+    let mut cells = table.grid.sheet.rows.iter().filter_map(|row| row.cells.get(index));
+    let first = cells.find(|cell| !matches!(cell, Value::None | Value::Unknown(_)));
+    first.map_or(table.grid.sheet.columns[index].width == 0, |cell| matches!(cell, Value::Text(_)))
+}
+
+fn draw_row(pen: &mut Pen<'_>, line: Rect, row: &Row, placed: &[Placed]) {
+    for placed in placed {
+        let Some(cell) = row.cells.get(placed.index) else { continue };
+        let text = cell.to_string();
+        match cell {
+            Value::Text(_) => {
+                pen.put(placed.x, line.y, placed.width, &text, Role::Text);
+            }
+            Value::None | Value::Unknown(_) => pen.put_right(placed.x, line.y, placed.width, text.trim(), Role::Muted),
+            _ => pen.put_right(placed.x, line.y, placed.width, text.trim(), Role::Text),
+        }
+    }
+}
+
+fn remark(table: &Table<'_>) -> String {
+    let shown = table.grid.sheet.rows.len();
+    let filter = &table.pane.filter;
+    if filter.is_empty() { shown.to_string() } else { format!("“{filter}”: {shown} of {}", table.grid.total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn column(id: &'static str, width: u16, hide_below: u16) -> Column {
+        Column { id, label: id, doc: "", width, hide_below }
+    }
+
+    const COLUMNS: [Column; 4] =
+        [column("pid", 7, 0), column("name", 0, 0), column("cpu", 6, 0), column("rare", 9, 100)];
+
+    #[test]
+    fn columns_are_dropped_as_declared_and_the_flexible_one_takes_the_rest() {
+        assert_eq!(shown_ids(&COLUMNS, 80), ["pid", "name", "cpu"]);
+        assert_eq!(shown_ids(&COLUMNS, 100), ["pid", "name", "cpu", "rare"]);
+        let placed = place(&COLUMNS, Rect::new(0, 0, 80, 1));
+        assert_eq!(placed[1].width, 80 - 2 - 7 - 6 - 2);
+        assert_eq!(placed[2].x + placed[2].width, 79);
+    }
+
+    #[test]
+    fn no_width_is_too_small() {
+        for width in 0..30 {
+            let area = Rect::new(0, 0, width, 1);
+            assert!(!place(&COLUMNS, area).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_click_finds_its_column() {
+        let area = Rect::new(0, 0, 80, 1);
+        assert_eq!(column_at(&COLUMNS, &[], area, 2), Some("pid"));
+        assert_eq!(column_at(&COLUMNS, &[], area, 12), Some("name"));
+        assert_eq!(column_at(&COLUMNS, &[], area, 78), Some("cpu"));
+        assert_eq!(column_at(&COLUMNS, &[], area, 0), None);
+    }
+}
