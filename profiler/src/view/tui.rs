@@ -21,6 +21,8 @@ use crate::view::tui::app::{App, Effect, Msg, Notice, NoticeKind};
 use crate::view::tui::terminal::Guard;
 
 pub mod app;
+#[cfg(test)]
+mod fixture;
 pub mod keymap;
 pub mod screen;
 mod terminal;

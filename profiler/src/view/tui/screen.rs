@@ -11,6 +11,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::field::Value;
 use crate::view::tui::app::App;
 use crate::view::tui::app::list::List;
 use crate::view::tui::app::panel::{Body, Panel};
@@ -201,7 +202,7 @@ fn draw_panel(pen: &mut Pen<'_>, area: Rect, panel: Option<&Panel>) {
         return;
     }
     let (title, body) = split_top(area, 1);
-    pen.title(title, &panel.title, "");
+    pen.title(title, &panel.title, &format!("last {}", Value::Nanos(panel.span_ns)));
     let body = inset(body);
     match &panel.body {
         Body::Bar(parts) => {

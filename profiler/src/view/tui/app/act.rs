@@ -2,8 +2,9 @@
 
 use crate::field::{Subject, Table};
 use crate::model::Model;
+use crate::model::tcp::Socket;
 use crate::view::tui::app::list::{List, Mark, Sort};
-use crate::view::tui::app::snapshot::{View, process_name};
+use crate::view::tui::app::snapshot::View;
 use crate::view::tui::app::{App, Crumb, Effect, Frozen, Grain, Mode, Overlay, Play};
 use crate::view::tui::keymap::Action;
 use crate::view::tui::screen::{self, Screen};
@@ -164,7 +165,7 @@ fn open(app: &mut App, view: &View, model: &Model) {
 fn enter(app: &mut App, model: &Model, subject: &Subject) {
     let Some(process) = subject.process(model) else { return };
     if app.scope().process != Some(process) {
-        app.trail.push(Crumb { process, name: process_name(model, process), from: (app.screen, app.grain) });
+        app.trail.push(Crumb { process, name: model.label(process), from: (app.screen, app.grain) });
     }
 }
 
@@ -191,7 +192,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
 }
 
 fn is_listener(model: &Model, cookie: u64) -> bool {
-    model.sockets.get(&cookie).is_some_and(|socket| socket.row.state == profiler_common::tcp::state::LISTEN)
+    model.sockets.get(&cookie).is_some_and(Socket::is_listener)
 }
 
 /// Identifiers of the columns that are shown, from the left.

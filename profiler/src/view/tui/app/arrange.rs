@@ -53,36 +53,20 @@ fn filter(sheet: &mut Sheet, filter: &str) {
 fn sort(sheet: &mut Sheet, pane: &Pane) {
     let column = pane.sort.by.and_then(|by| sheet.columns.iter().position(|column| column.id == by));
     if let Some(column) = column {
-        sheet.rows.sort_by(|a, b| order(a.cells.get(column), b.cells.get(column), pane.sort.direction));
+        sheet.rows.sort_by(|a, b| order(&a.cells[column], &b.cells[column], pane.sort.direction));
     } else if pane.sort.direction == Direction::Reversed {
         sheet.rows.reverse();
     }
 }
 
 /// Numbers from the greatest, names from A; whatever has no value is last either way.
-fn order(a: Option<&Value>, b: Option<&Value>, direction: Direction) -> Ordering {
-    let usual = match (a, b) {
-        (Some(Value::Text(a)), Some(Value::Text(b))) => a.cmp(b),
-        (a, b) => match (number(a), number(b)) {
-            (Some(a), Some(b)) => b.total_cmp(&a),
-            (Some(_), None) => return Ordering::Less,
-            (None, Some(_)) => return Ordering::Greater,
-            (None, None) => return Ordering::Equal,
-        },
-    };
-    if direction == Direction::Reversed { usual.reverse() } else { usual }
-}
-
-fn number(value: Option<&Value>) -> Option<f64> {
-    match value? {
-        Value::Count(number)
-        | Value::Bytes(number)
-        | Value::Nanos(number)
-        | Value::NanosAtMost(number)
-        | Value::NanosAtLeast(number) => Some(*number as f64),
-        Value::PerSecond(number) | Value::BytesPerSecond(number) | Value::Ratio(number) => Some(*number),
-        Value::Text(_) | Value::None | Value::Unknown(_) => None,
+fn order(a: &Value, b: &Value, direction: Direction) -> Ordering {
+    let is_blank = |value: &Value| matches!(value, Value::None | Value::Unknown(_));
+    if is_blank(a) || is_blank(b) {
+        return is_blank(a).cmp(&is_blank(b)).then_with(|| b.order(a));
     }
+    let usual = if a.is_number() { b.order(a) } else { a.order(b) };
+    if direction == Direction::Reversed { usual.reverse() } else { usual }
 }
 
 #[cfg(test)]

@@ -3,20 +3,19 @@
 use crate::batch::ProcessKey;
 use crate::field::Subject;
 use crate::model::Model;
+use crate::model::disk::op_name;
 use crate::model::task::Usage;
-use crate::view::tui::app::snapshot::process_name;
 use crate::view::tui::theme::Band;
 use crate::view::tui::widget::bar::Part;
 use crate::view::tui::widget::hist::Named;
-
-/// Names of block operations, in the order of their codes.
-const OPERATIONS: [&str; profiler_common::disk::OPS] = ["read", "write", "flush", "discard", "other"];
 
 /// More about one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// Whom it is about, and what is shown.
     pub title: String,
+    /// The time that it is about, nanoseconds.
+    pub span_ns: u64,
     /// The drawing.
     pub body: Body,
 }
@@ -34,17 +33,26 @@ pub enum Body {
 #[must_use]
 pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
     match subject {
-        Subject::Process(_) | Subject::Thread(..) => Some(Panel {
-            title: format!("{}: where its time went", name(model, subject)),
-            body: Body::Bar(parts(model, subject)),
-        }),
+        Subject::Process(key) => Some(bar(model, subject, &model.label(*key))),
+        Subject::Thread(key, tid) => {
+            let thread = model.processes.get(key)?.threads.get(tid)?;
+            Some(bar(model, subject, &format!("{} ({tid}) of {}", thread.comm, model.label(*key))))
+        }
         Subject::Disk(device, op) => disk(model, *device, *op),
         Subject::Syscall(key, call) => syscall(model, *key, *call),
         Subject::File(..) | Subject::Socket(_) => None,
     }
 }
 
-/// The wall time of a process or thread over the window, split; zeros where it is not known.
+fn bar(model: &Model, subject: &Subject, name: &str) -> Panel {
+    Panel {
+        title: format!("{name}: where its time went"),
+        span_ns: model.span_ns(),
+        body: Body::Bar(parts(model, subject)),
+    }
+}
+
+/// The wall time of a process or thread, over the same time as the columns of its row, split; zeros where it is not known.
 #[must_use]
 pub fn parts(model: &Model, subject: &Subject) -> [Part; 5] {
     let empty = Usage::default();
@@ -59,46 +67,26 @@ pub fn parts(model: &Model, subject: &Subject) -> [Part; 5] {
     .map(|(band, name, amount)| Part { band, name, amount })
 }
 
-/// What a row is called.
-#[must_use]
-pub fn name(model: &Model, subject: &Subject) -> String {
-    match subject {
-        Subject::Process(key) | Subject::File(key, _) => process_name(model, *key),
-        Subject::Thread(key, tid) => {
-            let thread = model.processes.get(key).and_then(|process| process.threads.get(tid));
-            format!("{}[{tid}]", thread.map_or("?", |thread| &thread.comm))
-        }
-        Subject::Disk(device, op) => {
-            let disk = model.disks.get(device).and_then(|disk| disk.name.as_deref());
-            let op = usize::try_from(*op).ok().and_then(|op| OPERATIONS.get(op));
-            format!("{} {}", disk.unwrap_or("?"), op.unwrap_or(&"?"))
-        }
-        Subject::Socket(cookie) => {
-            let socket = model.sockets.get(cookie).map(|socket| &socket.row);
-            socket.map_or_else(|| "?".into(), |row| format!("{} → {}", row.local, row.peer))
-        }
-        Subject::Syscall(key, call) => format!("{} of {}", call_name(model, *call), process_name(model, *key)),
-    }
-}
-
-fn call_name(model: &Model, call: u32) -> &str {
-    model.machine.call_names.get(&(call & 0xffff)).map_or("?", String::as_str)
-}
-
 fn usage<'a>(model: &'a Model, subject: &Subject) -> Option<&'a Usage> {
     match subject {
-        Subject::Process(key) => model.processes.get(key).map(|process| &process.usage.sum),
-        Subject::Thread(key, tid) => model.processes.get(key)?.threads.get(tid).map(|thread| &thread.usage.sum),
+        Subject::Process(key) => model.processes.get(key).map(|process| process.usage.of(model.window)),
+        Subject::Thread(key, tid) => {
+            model.processes.get(key)?.threads.get(tid).map(|thread| thread.usage.of(model.window))
+        }
         _ => None,
     }
 }
 
 fn disk(model: &Model, device: u32, op: u32) -> Option<Panel> {
-    let usage = &model.disks.get(&device)?.ops.get(usize::try_from(op).ok()?)?.sum;
+    let disk = model.disks.get(&device)?;
+    let usage = &disk.ops.get(usize::try_from(op).ok()?)?.sum;
     let pair =
         [Named { name: "queue", hist: usage.queue.clone() }, Named { name: "device", hist: usage.service.clone() }];
-    let title = format!("{}: time in the queue, time in the device", name(model, &Subject::Disk(device, op)));
-    Some(Panel { title, body: Body::Hists(Box::new(pair)) })
+    Some(Panel {
+        title: format!("{} {}: time in the queue, time in the device", disk.name(device), op_name(op)),
+        span_ns: model.time.window_ns,
+        body: Body::Hists(Box::new(pair)),
+    })
 }
 
 fn syscall(model: &Model, key: ProcessKey, call: u32) -> Option<Panel> {
@@ -107,6 +95,9 @@ fn syscall(model: &Model, key: ProcessKey, call: u32) -> Option<Panel> {
         Named { name: "blocked", hist: usage.blocked.clone() },
         Named { name: "latency", hist: usage.latency.clone() },
     ];
-    let title = format!("{}: time blocked, sampled latency", name(model, &Subject::Syscall(key, call)));
-    Some(Panel { title, body: Body::Hists(Box::new(pair)) })
+    Some(Panel {
+        title: format!("{} of {}: time blocked, sampled latency", model.calls.name(call), model.label(key)),
+        span_ns: model.time.window_ns,
+        body: Body::Hists(Box::new(pair)),
+    })
 }

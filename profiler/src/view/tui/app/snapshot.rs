@@ -1,6 +1,6 @@
 //! A snapshot of the model for one screen: all that drawing needs, so that drawing never asks the model.
 
-use crate::batch::{Pressure, ProcessKey, Timestamp};
+use crate::batch::{Pressure, Timestamp};
 use crate::field::{self, Subject, Table};
 use crate::finding::{self, Finding};
 use crate::model::Model;
@@ -128,13 +128,6 @@ impl View {
             List::Rows(table) => self.grid(table)?.sheet.rows.get(index).map(|row| Mark::Row(row.subject.clone())),
         }
     }
-}
-
-/// Name of a process with its id, `?` where it is not known.
-#[must_use]
-pub fn process_name(model: &Model, key: ProcessKey) -> String {
-    let fact = model.processes.get(&key).and_then(|process| process.fact.as_ref());
-    format!("{}[{}]", fact.map_or("?", |fact| &fact.comm), key.pid)
 }
 
 fn mark(finding: &Finding) -> Mark {

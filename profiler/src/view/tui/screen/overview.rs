@@ -50,11 +50,11 @@ fn draw(pen: &mut Pen<'_>, places: &Places, view: &View, app: &App) {
 
 fn verdict(pen: &mut Pen<'_>, line: Rect, view: &View) {
     let mut x = line.x + 1;
-    let window = Value::Nanos(view.header.window_ns).to_string();
+    let window = Value::Nanos(view.header.window_ns);
     match (view.header.batches, view.findings.first()) {
         (0, _) => pen.then(&mut x, line.y, line.right(), "waiting for the first interval", Role::Muted),
         (_, None) => {
-            let text = format!("No bottleneck found in the last {}", window.trim());
+            let text = format!("No bottleneck found in the last {}", window);
             pen.then(&mut x, line.y, line.right(), &text, Role::Good);
         }
         (_, Some(finding)) => {
@@ -109,7 +109,7 @@ fn first(pen: &mut Pen<'_>, row: Rect, finding: &Finding, text: &str) {
     };
     pen.put(row.x + 2, row.y, 4, word, Role::Severity(finding.severity));
     let impact = Value::Ratio(finding.impact).to_string();
-    pen.put_right(row.x + 6, row.y, LEAD - 7, impact.trim(), Role::Strong);
+    pen.put_right(row.x + 6, row.y, LEAD - 7, &impact, Role::Strong);
     pen.put(row.x + LEAD, row.y, row.width.saturating_sub(LEAD + 1), text, Role::Strong);
 }
 

@@ -32,8 +32,7 @@ pub fn legend(pen: &mut Pen<'_>, area: Rect, parts: &[Part]) {
     let total: u64 = parts.iter().map(|part| part.amount).sum();
     let (mut x, mut y) = (area.x, area.y);
     for part in parts.iter().filter(|part| part.amount > 0) {
-        let share = Value::Ratio(part.amount as f64 / total.max(1) as f64).to_string();
-        let text = format!("{} {}", part.name, share.trim());
+        let text = format!("{} {}", part.name, Value::ratio(part.amount, total));
         let width = cells(&text) + 2;
         if x > area.x && x + width > area.right() {
             (x, y) = (area.x, y + 1);

@@ -107,19 +107,17 @@ fn cost(header: &Header) -> Vec<Piece> {
     }
     if header.batches > 0 {
         let (own, programs) = header.self_cpu;
-        let ratio = |ratio| Value::Ratio(ratio).to_string().trim().to_owned();
-        pieces.push(piece(format!("self {}", ratio(own + programs.unwrap_or_default())), Role::Text, 1));
+        pieces.push(piece(format!("self {}", Value::Ratio(own + programs.unwrap_or_default())), Role::Text, 1));
         if let Some(programs) = programs {
-            pieces.push(piece(format!("programs {}", ratio(programs)), Role::Muted, 8));
+            pieces.push(piece(format!("programs {}", Value::Ratio(programs)), Role::Muted, 8));
         }
-        let memory = Value::Bytes(header.self_memory_bytes).to_string();
-        pieces.push(piece(memory.trim().into(), Role::Text, 7));
+        pieces.push(piece(format!("{:#}", Value::Bytes(header.self_memory_bytes)), Role::Text, 7));
     }
     pieces
 }
 
 fn span(ns: u64) -> String {
-    Value::Nanos(ns).to_string().trim().into()
+    Value::Nanos(ns).to_string()
 }
 
 /// Minutes and seconds: positions within a capture.

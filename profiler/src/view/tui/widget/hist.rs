@@ -40,22 +40,9 @@ pub fn draw(pen: &mut Pen<'_>, area: Rect, pair: &[Named; 2]) {
     }
 }
 
-/// Lines that the histograms take to show everything.
-#[must_use]
-pub fn height(pair: &[Named; 2]) -> u16 {
-    let octaves = pair.each_ref().map(|named| octaves(&named.hist));
-    let range = shown(&octaves, u16::MAX);
-    u16::try_from(range.count()).unwrap_or(u16::MAX).saturating_add(1)
-}
-
 fn summary(named: &Named) -> String {
-    let bound = |quantile| match named.hist.quantile(quantile) {
-        None => Value::None,
-        Some(ns) if named.hist.is_open(quantile) => Value::NanosAtLeast(ns),
-        Some(ns) => Value::NanosAtMost(ns),
-    };
-    let [p50, p99] = [bound(0.5).to_string(), bound(0.99).to_string()];
-    format!("{} p50 {} p99 {}", named.name, p50.trim(), p99.trim())
+    let bound = |quantile| Value::quantile(&named.hist, quantile);
+    format!("{} p50 {} p99 {}", named.name, bound(0.5), bound(0.99))
 }
 
 /// Counts by power of two of the lower bound, which both scales share.
@@ -84,12 +71,10 @@ fn within(counts: &BTreeMap<u32, u64>, octave: u32, range: &std::ops::RangeInclu
 }
 
 fn label(octave: u32, range: &std::ops::RangeInclusive<u32>) -> String {
-    let end = Value::Nanos(1 << (octave + 1)).to_string();
     if octave == *range.start() {
-        return format!("< {}", end.trim());
+        return format!("< {}", Value::Nanos(1 << (octave + 1)));
     }
-    let start = Value::Nanos(1 << octave).to_string();
-    format!("≥ {}", start.trim())
+    format!("≥ {}", Value::Nanos(1 << octave))
 }
 
 fn bar(pen: &mut Pen<'_>, area: Rect, counts: &BTreeMap<u32, u64>, count: u64) {
@@ -109,8 +94,7 @@ fn bar(pen: &mut Pen<'_>, area: Rect, counts: &BTreeMap<u32, u64>, count: u64) {
         pen.fill(area.x + full, area.y, 1, steps[rest - 1], Role::Chart);
     }
     let share = Value::Ratio(count as f64 / total as f64).to_string();
-    let share = share.trim();
-    pen.put(area.x + full + u16::from(rest > 0) + 1, area.y, cells(share), share, Role::Text);
+    pen.put(area.x + full + u16::from(rest > 0) + 1, area.y, cells(&share), &share, Role::Text);
 }
 
 #[cfg(test)]
@@ -131,11 +115,5 @@ mod tests {
         let range = shown(&[counts.clone(), BTreeMap::new()], 2);
         assert_eq!(range, 11..=12);
         assert_eq!(range.clone().map(|octave| within(&counts, octave, &range)).sum::<u64>(), 7);
-    }
-
-    #[test]
-    fn nothing_takes_no_lines() {
-        let empty = || Named { name: "queue", hist: Hist::default() };
-        assert_eq!(height(&[empty(), empty()]), 1);
     }
 }

@@ -106,12 +106,7 @@ fn explain_row(app: &App, view: &View, width: u16) -> Vec<Line> {
     let Some(row) = grid.selected.and_then(|index| grid.sheet.rows.get(index)) else { return Vec::new() };
     let mut lines = Vec::new();
     for (column, cell) in grid.sheet.columns.iter().zip(&row.cells) {
-        let value = cell.to_string();
-        let value = match cell {
-            crate::field::Value::Unknown(why) => format!("{} ({why})", value.trim()),
-            _ => value.trim().to_owned(),
-        };
-        let mut parts = wrap(&value, width).into_iter();
+        let mut parts = wrap(&format!("{cell:#}"), width).into_iter();
         lines.push(Line::new(column.label, parts.next().unwrap_or_default()));
         lines.extend(parts.map(|part| Line::new("", part)));
         lines.extend(wrap(column.doc, width).into_iter().map(Line::muted));

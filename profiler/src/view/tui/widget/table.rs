@@ -211,8 +211,8 @@ fn draw_row(pen: &mut Pen<'_>, line: Rect, row: &Row, placed: &[Placed]) {
             Value::Text(_) => {
                 pen.put(placed.x, line.y, placed.width, &text, Role::Text);
             }
-            Value::None | Value::Unknown(_) => pen.put_right(placed.x, line.y, placed.width, text.trim(), Role::Muted),
-            _ => pen.put_right(placed.x, line.y, placed.width, text.trim(), Role::Text),
+            Value::None | Value::Unknown(_) => pen.put_right(placed.x, line.y, placed.width, &text, Role::Muted),
+            _ => pen.put_right(placed.x, line.y, placed.width, &text, Role::Text),
         }
     }
 }

@@ -87,8 +87,7 @@ fn pressure(pen: &mut Pen<'_>, area: Rect, view: &View) {
 
 fn shares(pressure: Option<Pressure>, window_ns: u64) -> String {
     let Some(pressure) = pressure else { return "? (no PSI)".into() };
-    let share = |ns: u64| Value::Ratio(ns as f64 / window_ns.max(1) as f64).to_string();
-    format!("{} / {}", share(pressure.some_ns).trim(), share(pressure.full_ns).trim())
+    format!("{} / {}", Value::ratio(pressure.some_ns, window_ns), Value::ratio(pressure.full_ns, window_ns))
 }
 
 fn timeline(pen: &mut Pen<'_>, area: Rect, history: &[Point]) {
@@ -105,7 +104,8 @@ fn timeline(pen: &mut Pen<'_>, area: Rect, history: &[Point]) {
         if y >= body.bottom() {
             return;
         }
-        let latest = latest.map_or_else(|| Value::None.to_string(), |latest| latest.to_string());
+        let latest = latest.unwrap_or(Value::None);
+        let latest = format!("{latest:#}");
         chart::draw(pen, Rect { x, y, width, height: 1 }, &Series { name, values: &values, full, latest });
     }
 }
@@ -139,5 +139,5 @@ fn span(view: &View) -> String {
     if view.header.window_ns == 0 {
         return String::new();
     }
-    format!("last {}", Value::Nanos(view.header.window_ns).to_string().trim())
+    format!("last {}", Value::Nanos(view.header.window_ns))
 }

@@ -1,0 +1,178 @@
+//! A small host by hand, for tests of the screen.
+
+use std::collections::BTreeMap;
+
+use profiler_common::disk::op;
+use profiler_common::file::kind;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::batch::{Batch, Pressure, ProbeStatus};
+use crate::field::Subject;
+use crate::finding::{Finding, Severity};
+use crate::model::fixture::{
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, linear8, listener, machine,
+    named, process, requests, sda, thread,
+};
+use crate::model::{Model, Window};
+use crate::view::tui::app::App;
+use crate::view::tui::app::session::Session;
+use crate::view::tui::app::{Mode, Msg};
+use crate::view::tui::screen;
+use crate::view::tui::theme::Theme;
+
+/// A second of a host with a database that waits for its disk.
+pub fn second(number: u64) -> Batch {
+    let (postgres, nginx, backup) = (process(812), process(640), process(9_001));
+    let wave = number % 5;
+    let mut batch = batch(number);
+    batch.tasks = vec![
+        thread(postgres, 812, 120 * MS),
+        thread(postgres, 815, (40 + 10 * wave) * MS),
+        thread(postgres, 816, 5 * MS),
+        thread(nginx, 640, 310 * MS),
+        thread(backup, 9_001, 640 * MS),
+    ];
+    batch.tasks[3].blocked_ns -= 90 * MS;
+    batch.tasks[3].runq_wakeup_ns = 60 * MS;
+    batch.tasks[3].runq_preempted_ns = 20 * MS;
+    for (task, comm) in batch.tasks.iter_mut().zip(["postgres", "walwriter", "checkpointer", "nginx", "restic"]) {
+        task.comm = comm.into();
+    }
+    let mut read = calls(postgres, READ, kind::REGULAR, 4_200, 34_406_400, 0);
+    read.latency = linear8(9_000, 42);
+    batch.calls = vec![
+        read,
+        calls(postgres, WRITE, kind::REGULAR, 380, 3_112_960, 0),
+        calls(postgres, FSYNC, kind::REGULAR, 36, 0, 18 * MS),
+        calls(postgres, EPOLL_WAIT, kind::ANONYMOUS, 90, 0, 9 * MS),
+        calls(nginx, READ, kind::SOCKET, 12_500, 9_000_000, 0),
+        calls(nginx, EPOLL_WAIT, kind::ANONYMOUS, 2_000, 0, MS / 3),
+        calls(backup, READ, kind::REGULAR, 800, 104_857_600, MS / 4),
+        calls(backup, FUTEX, kind::NONE, 12, 0, 2 * MS),
+    ];
+    let mut write = requests(op::WRITE, 380, 3_112_960, 9 * MS, 2 * MS);
+    write.queue.add(&linear8(41 * MS, 30));
+    write.queue.add(&linear8(MS, 120));
+    write.service.add(&linear8(MS / 2, 90));
+    write.in_flight = 14;
+    batch.disks = vec![requests(op::READ, 800, 104_857_600, MS / 20, MS), write, requests(op::FLUSH, 36, 0, 0, 6 * MS)];
+    batch.sockets = vec![
+        connection(1, nginx, 900, 0),
+        connection(2, nginx, 4_000 + 100 * wave, 37),
+        connection(3, postgres, 30, 0),
+        listener(4, nginx, 3, 511, 0),
+        listener(5, postgres, 129, 128, 12),
+    ];
+    batch.host.cpu_ns = [620 * MS, 210 * MS, 700 * MS, 400 * MS, 50 * MS, 20 * MS];
+    batch.host.pressure = BTreeMap::from([
+        ("cpu".into(), Some(Pressure { some_ns: 130 * MS, full_ns: 0 })),
+        ("io".into(), Some(Pressure { some_ns: 620 * MS, full_ns: 410 * MS })),
+        ("memory".into(), None),
+    ]);
+    if number == 0 {
+        batch.facts = vec![named(postgres, "postgres"), named(nginx, "nginx"), named(backup, "restic"), sda()];
+    }
+    batch
+}
+
+/// A model that has seen some seconds.
+pub fn model(seconds: u64) -> Model {
+    let mut machine = machine();
+    machine.probes = vec![ProbeStatus {
+        name: "tcp_send_reset".into(),
+        without: "resets that we sent".into(),
+        ..ProbeStatus::default()
+    }];
+    let mut model = Model::new(machine, Window::Recent);
+    (0..seconds).for_each(|number| model.apply(&second(number)));
+    model
+}
+
+/// A model that has lost something.
+pub fn lossy() -> Model {
+    let mut model = model(13);
+    let mut batch = second(13);
+    batch.quality.lost = BTreeMap::from([("exit_ring".into(), 12), ("request".into(), 3)]);
+    batch.quality.missed_ticks = 2;
+    model.apply(&batch);
+    model
+}
+
+/// What a doctor would say about [`model`].
+pub fn findings() -> Vec<Finding> {
+    vec![
+        Finding {
+            id: "D3",
+            severity: Severity::High,
+            subject: "sda".into(),
+            at: Subject::Disk(SDA, op::WRITE),
+            claim: "writes queue in front of a device that serves them fast".into(),
+            victims: vec!["postgres (812) 62 %".into(), "restic (9001) 8 %".into()],
+            impact: 0.62,
+            evidence: vec!["queue p99 ≤ 44.0 ms".into(), "device p99 ≤ 2.2 ms".into(), "14 requests in flight".into()],
+            witness: Some("/proc/diskstats: busy 97 % of the time".into()),
+            rejected: vec!["slow device: its p99 is 2.2 ms".into(), "few CPUs: run queue 0.1 threads".into()],
+            advice: "lower the concurrency of the busiest writer, or raise the queue depth",
+        },
+        Finding {
+            id: "T4",
+            severity: Severity::Medium,
+            subject: "0.0.0.0:80".into(),
+            at: Subject::Socket(5),
+            claim: "the accept queue is full and drops connections".into(),
+            victims: vec!["clients of postgres (812)".into()],
+            impact: 0.021,
+            evidence: vec!["129 of 128 waiting, 12 dropped per second".into()],
+            witness: None,
+            rejected: Vec::new(),
+            advice: "accept faster, or raise the backlog",
+        },
+    ]
+}
+
+/// A session in front of a model, on a terminal of some size.
+pub fn session(model: Model, mode: Mode, (width, height): (u16, u16)) -> Session {
+    let mut session = Session::new(model, App::new(mode, Theme::default()));
+    session.handle(Msg::Resized(width, height));
+    session
+}
+
+/// Presses keys, one letter each; `\n` is Enter, `\t` is Tab, `\u{1b}` is Esc.
+pub fn press(session: &mut Session, keys: &str) {
+    for letter in keys.chars() {
+        let code = match letter {
+            '\n' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            '\u{1b}' => KeyCode::Esc,
+            '\u{8}' => KeyCode::Backspace,
+            letter => KeyCode::Char(letter),
+        };
+        session.handle(Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    }
+}
+
+/// What the terminal shows.
+pub fn drawn(session: &Session) -> Terminal<TestBackend> {
+    let size = session.app.size;
+    let mut terminal = Terminal::new(TestBackend::new(size.width, size.height)).expect("a backend in memory");
+    let draw = |buffer: &mut Buffer| screen::draw(buffer, &session.view, &session.app);
+    terminal.draw(|frame| draw(frame.buffer_mut())).expect("a backend in memory");
+    terminal
+}
+
+/// The same with findings, which need more than this model to be found.
+pub fn diagnosed(size: (u16, u16), seconds: u64) -> Session {
+    let mut session = session(model(seconds), Mode::Live, size);
+    session.view.findings = findings();
+    session.view.finding = Some(0);
+    session.app.settle(&session.view);
+    session
+}
+
+/// The end of a capture of 60 seconds.
+pub fn end() -> crate::batch::Timestamp {
+    crate::batch::Timestamp(160 * SECOND)
+}
