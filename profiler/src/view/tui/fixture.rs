@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::batch::{Batch, Pressure, ProbeStatus};
+use crate::batch::{Batch, DiskStat, Pressure, ProbeStatus};
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
 use crate::model::fixture::{
@@ -72,6 +72,13 @@ pub fn second(number: u64) -> Batch {
         ("io".into(), Some(Pressure { some_ns: 620 * MS, full_ns: 410 * MS })),
         ("memory".into(), None),
     ]);
+    let stat = DiskStat {
+        requests: [800, 530, 36, 0],
+        bytes: [104_857_600, 3_112_960, 0, 0],
+        busy_ns: 970 * MS,
+        in_flight: 14,
+    };
+    batch.host.disks = BTreeMap::from([(SDA, stat)]);
     if number == 0 {
         batch.facts = vec![named(postgres, "postgres"), named(nginx, "nginx"), named(backup, "restic"), sda()];
     }

@@ -37,6 +37,11 @@ pub const TABLE_HEAD: u16 = 2;
 /// Lines that a table keeps when it shares the body with a panel.
 const TABLE_KEPT: u16 = 9;
 
+/// Narrower than this, the legend of a bar takes two lines.
+const LEGEND_MIN: u16 = 80;
+/// Lines of the tallest pair of histograms: two thirds of all octaves there are.
+const HISTS_MAX: u16 = 20;
+
 /// Which screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screen {
@@ -162,14 +167,18 @@ fn panel_height(body: Rect, view: &View) -> u16 {
         None => return 0,
         // Title, bar, and a legend of one or two lines.
         Some(Body::Bar(_)) => {
-            if body.width < 84 {
+            if body.width < LEGEND_MIN {
                 4
             } else {
                 3
             }
         }
-        // A fixed share: the table above must not jump as the selection moves.
-        Some(Body::Hists(_)) => (body.height * 2 / 5).max(5),
+        // What the rows leave, and a fair share in any case; never by what is selected, or the table would jump.
+        Some(Body::Hists(_)) => {
+            let rows = view.grids.first().map_or(0, |grid| grid.sheet.rows.len());
+            let table = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(TABLE_HEAD + 1).max(TABLE_KEPT);
+            body.height.saturating_sub(table).max(body.height / 5 * 2).min(HISTS_MAX)
+        }
     };
     if body.height < wanted + TABLE_KEPT { 0 } else { wanted }
 }

@@ -49,6 +49,8 @@ pub struct Header {
     pub begin: Timestamp,
     /// End of the interval that is shown.
     pub until: Timestamp,
+    /// The same moment, nanoseconds since 1970 UTC.
+    pub until_unix_ns: u64,
     /// Losses by name.
     pub lost: Vec<(String, u64)>,
     /// Intervals that were merged because we could not keep up.
@@ -162,6 +164,7 @@ fn header(model: &Model, newest: Timestamp) -> Header {
         age_ns: newest.since(time.until),
         begin: time.begin,
         until: time.until,
+        until_unix_ns: model.machine.anchor_unix_ns + time.until.since(model.machine.anchor),
         lost: quality
             .lost
             .iter()

@@ -31,7 +31,7 @@ fn place(body: Rect, view: &View, _: &App) -> (Vec<(List, Rect)>, Rect) {
     let (findings, host) = if body.height < HOST_MIN {
         (body, Rect::default())
     } else if body.width >= SIDE_MIN {
-        let width = body.width * 5 / 9;
+        let width = body.width / 9 * 5;
         (Rect { width, ..body }, Rect { x: body.x + width + 1, width: body.width - width - 1, ..body })
     } else {
         let least = 5;
@@ -58,7 +58,8 @@ fn verdict(pen: &mut Pen<'_>, line: Rect, view: &View) {
             pen.then(&mut x, line.y, line.right(), &text, Role::Good);
         }
         (_, Some(finding)) => {
-            let text = format!("{}: {}", finding.subject, finding.claim);
+            pen.then(&mut x, line.y, line.right(), word(finding.severity), Role::Severity(finding.severity));
+            let text = format!("  {}: {}", finding.subject, finding.claim);
             pen.then(&mut x, line.y, line.right(), &text, Role::Strong);
         }
     }
@@ -102,15 +103,19 @@ fn mark(pen: &mut Pen<'_>, row: Rect, line: usize) {
 }
 
 fn first(pen: &mut Pen<'_>, row: Rect, finding: &Finding, text: &str) {
-    let word = match finding.severity {
-        Severity::High => "HIGH",
-        Severity::Medium => "MED",
-        Severity::Low => "LOW",
-    };
-    pen.put(row.x + 2, row.y, 4, word, Role::Severity(finding.severity));
+    pen.put(row.x + 2, row.y, 4, word(finding.severity), Role::Severity(finding.severity));
     let impact = Value::Ratio(finding.impact).to_string();
     pen.put_right(row.x + 6, row.y, LEAD - 7, &impact, Role::Strong);
     pen.put(row.x + LEAD, row.y, row.width.saturating_sub(LEAD + 1), text, Role::Strong);
+}
+
+/// A severity in a word, since colors may be missing.
+const fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::High => "HIGH",
+        Severity::Medium => "MED",
+        Severity::Low => "LOW",
+    }
 }
 
 /// Lines of a finding: a name and a text each. The selected one says everything.

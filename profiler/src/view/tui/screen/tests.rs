@@ -37,6 +37,13 @@ fn every_screen_at_every_size() {
 }
 
 #[test]
+fn a_wide_terminal_shows_every_column() {
+    let mut session = live((200, 24));
+    press(&mut session, "2>>r");
+    shot("processes_200x24", &session);
+}
+
+#[test]
 fn a_healthy_host_has_no_findings() {
     shot("overview_healthy", &live(SMALL));
 }

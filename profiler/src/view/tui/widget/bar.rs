@@ -29,22 +29,49 @@ pub fn draw(pen: &mut Pen<'_>, area: Rect, parts: &[Part]) {
 
 /// Draws the legend, as many lines as it takes and the area has. Parts of nothing are left out.
 pub fn legend(pen: &mut Pen<'_>, area: Rect, parts: &[Part]) {
-    let total: u64 = parts.iter().map(|part| part.amount).sum();
+    let entries = entries(parts);
+    let gap = gap(&entries, area.width);
     let (mut x, mut y) = (area.x, area.y);
-    for part in parts.iter().filter(|part| part.amount > 0) {
-        let text = format!("{} {}", part.name, Value::ratio(part.amount, total));
-        let width = cells(&text) + 2;
+    for (band, text) in &entries {
+        let width = cells(text) + 2;
         if x > area.x && x + width > area.right() {
             (x, y) = (area.x, y + 1);
         }
         if y >= area.bottom() {
             return;
         }
-        let glyph = pen.theme.glyphs.band(part.band);
-        pen.put(x, y, 1, glyph, Role::Band(part.band));
-        pen.put(x + 2, y, area.right().saturating_sub(x + 2), &text, Role::Text);
-        x = x.saturating_add(width + 2);
+        pen.put(x, y, 1, pen.theme.glyphs.band(*band), Role::Band(*band));
+        pen.put(x + 2, y, area.right().saturating_sub(x + 2), text, Role::Text);
+        x = x.saturating_add(width + gap);
     }
+}
+
+/// Lines that the legend takes.
+#[must_use]
+pub fn legend_height(parts: &[Part], width: u16) -> u16 {
+    let entries = entries(parts);
+    let gap = gap(&entries, width);
+    let (mut x, mut lines) = (0, 1);
+    for (_, text) in &entries {
+        let cells = cells(text) + 2;
+        if x > 0 && x + cells > width {
+            (x, lines) = (0, lines + 1);
+        }
+        x += cells + gap;
+    }
+    lines
+}
+
+fn entries(parts: &[Part]) -> Vec<(Band, String)> {
+    let total: u64 = parts.iter().map(|part| part.amount).sum();
+    let entry = |part: &Part| (part.band, format!("{} {}", part.name, Value::ratio(part.amount, total)));
+    parts.iter().filter(|part| part.amount > 0).map(entry).collect()
+}
+
+/// Cells between entries: fewer where that saves a line.
+fn gap(entries: &[(Band, String)], width: u16) -> u16 {
+    let all: u16 = entries.iter().map(|(_, text)| cells(text) + 4).sum();
+    if all <= width + 2 { 2 } else { 1 }
 }
 
 /// Cells of each part, the largest remainders rounded up, so that they add up to the width.

@@ -1,4 +1,4 @@
-//! A line of a timeline: a name, its past, and its latest value.
+//! A series of a timeline: a name, its past as columns, and its latest value.
 
 use ratatui::layout::Rect;
 
@@ -16,42 +16,47 @@ pub struct Series<'a> {
     pub name: &'static str,
     /// Values, the newest last.
     pub values: &'a [f64],
-    /// What a full column stands for; the greatest value that is shown when `None`.
-    pub full: Option<f64>,
+    /// What a full column stands for at least, so that little does not look like much; else the greatest shown.
+    pub floor: f64,
     /// The latest value in words.
     pub latest: String,
 }
 
-/// Draws a series into the first line of an area, the newest value at the right.
+/// Draws a series over the lines of an area, the newest value at the right.
 pub fn draw(pen: &mut Pen<'_>, area: Rect, series: &Series<'_>) {
-    pen.put(area.x, area.y, NAME.min(area.width), series.name, Role::Text);
+    let bottom = area.bottom().saturating_sub(1);
+    pen.put(area.x, bottom, NAME.min(area.width), series.name, Role::Text);
     let width = area.width.saturating_sub(NAME + LATEST + 1);
-    line(pen, Rect { x: area.x + NAME.min(area.width), width, height: 1, ..area }, series);
+    columns(pen, Rect { x: area.x + NAME.min(area.width), width, ..area }, series);
     if area.width > NAME + LATEST {
-        pen.put_right(area.right() - LATEST, area.y, LATEST, series.latest.trim(), Role::Strong);
+        pen.put_right(area.right() - LATEST, bottom, LATEST, &series.latest, Role::Strong);
     }
 }
 
-fn line(pen: &mut Pen<'_>, area: Rect, series: &Series<'_>) {
+fn columns(pen: &mut Pen<'_>, area: Rect, series: &Series<'_>) {
     let shown = &series.values[series.values.len().saturating_sub(area.width.into())..];
-    let full = series.full.unwrap_or_else(|| shown.iter().copied().fold(0.0, f64::max));
+    let full = shown.iter().copied().fold(series.floor, f64::max);
     let start = area.right().saturating_sub(u16::try_from(shown.len()).unwrap_or(area.width));
     let rule = pen.theme.glyphs.plain("·").into_owned();
-    pen.fill(area.x, area.y, start.saturating_sub(area.x), &rule, Role::Muted);
+    pen.fill(area.x, area.bottom().saturating_sub(1), start.saturating_sub(area.x), &rule, Role::Muted);
     for (x, value) in (start..area.right()).zip(shown) {
-        let level = level(*value, full, pen.theme.glyphs.levels());
-        pen.fill(x, area.y, 1, level, Role::Chart);
+        let levels = pen.theme.glyphs.levels();
+        let mut steps = steps(*value, full, usize::from(area.height) * (levels.len() - 1));
+        for y in (area.y..area.bottom()).rev() {
+            let step = steps.min(levels.len() - 1);
+            pen.fill(x, y, 1, levels[step], Role::Chart);
+            steps -= step;
+        }
     }
 }
 
-/// The step of a value; whatever is above zero shows.
+/// How many steps of a column a value fills; whatever is above zero shows.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share between 0 and 1")]
-fn level(value: f64, full: f64, levels: &'static [&'static str]) -> &'static str {
+fn steps(value: f64, full: f64, all: usize) -> usize {
     if value <= 0.0 || full <= 0.0 || value.is_nan() {
-        return levels[0];
+        return 0;
     }
-    let top = levels.len() - 1;
-    levels[((value / full).min(1.0) * top as f64).ceil() as usize]
+    ((value / full).min(1.0) * all as f64).ceil() as usize
 }
 
 #[cfg(test)]
@@ -64,9 +69,18 @@ mod tests {
     #[test]
     fn the_newest_is_at_the_right_and_little_is_not_nothing() {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 30, 1));
-        let series = Series { name: "cpu", values: &[0.0, 0.001, 0.5, 1.0], full: Some(1.0), latest: "100 %".into() };
+        let series = Series { name: "cpu", values: &[0.0, 0.001, 0.5, 1.0], floor: 1.0, latest: "100 %".into() };
         draw(&mut Pen { buffer: &mut buffer, theme: Theme::default() }, Rect::new(0, 0, 30, 1), &series);
         assert_eq!(buffer_text(&buffer), "cpu         ··· ▁▄█      100 %");
+    }
+
+    #[test]
+    fn tall_columns_fill_from_below() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 25, 2));
+        let series = Series { name: "x", values: &[0.5, 0.75], floor: 1.0, latest: "1".into() };
+        draw(&mut Pen { buffer: &mut buffer, theme: Theme::default() }, Rect::new(0, 0, 25, 2), &series);
+        let column = |x| [buffer[(x, 0)].symbol().to_owned(), buffer[(x, 1)].symbol().to_owned()];
+        assert_eq!([column(12), column(13)], [[" ", "█"], ["▄", "█"]]);
     }
 
     fn buffer_text(buffer: &Buffer) -> String {

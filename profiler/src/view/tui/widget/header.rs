@@ -15,7 +15,7 @@ const SILENT_TICKS: u32 = 4;
 struct Piece {
     text: String,
     role: Role,
-    /// The greatest goes first where room is short; 0 stays.
+    /// The greatest goes first where room is short; 0 stays. No two pieces share one, but for 0.
     dispensable: u8,
 }
 
@@ -40,16 +40,20 @@ pub fn draw(pen: &mut Pen<'_>, area: Rect, header: &Header, app: &App) {
     }
 }
 
-/// Drops what can be done without, until the rest fits.
+/// Keeps what fits, the indispensable first.
 fn fit(left: &mut Vec<Piece>, right: &mut Vec<Piece>, room: u16) {
-    while width(left) + width(right) + 2 > room {
-        let most = left.iter().chain(&*right).map(|piece| piece.dispensable).max().unwrap_or_default();
-        if most == 0 {
-            return;
+    let mut order: Vec<_> = left.iter().chain(&*right).map(|piece| (piece.dispensable, cells(&piece.text))).collect();
+    order.sort_unstable();
+    let (mut kept, mut used) = (Vec::new(), 0);
+    for (dispensable, width) in order {
+        if dispensable == 0 || used + width + 2 <= room {
+            used += width + 2;
+            kept.push((dispensable, width));
         }
-        left.retain(|piece| piece.dispensable != most);
-        right.retain(|piece| piece.dispensable != most);
     }
+    let keep = |piece: &Piece| kept.contains(&(piece.dispensable, cells(&piece.text)));
+    left.retain(keep);
+    right.retain(keep);
 }
 
 fn width(pieces: &[Piece]) -> u16 {
@@ -63,16 +67,17 @@ fn state(header: &Header, app: &App) -> Vec<Piece> {
         Mode::Frozen => piece(format!(" FROZEN {} ago ", span(header.age_ns)), Role::Frozen, 0),
         Mode::Replay(playback) => piece(replay(playback), Role::Replay, 0),
     }];
-    pieces.push(piece(header.host.clone(), Role::Strong, 2));
-    pieces.push(piece(header.kernel.clone(), Role::Muted, 9));
+    pieces.push(piece(header.host.clone(), Role::Strong, 3));
+    pieces.push(piece(header.kernel.clone(), Role::Muted, 11));
     if let Mode::Replay(playback) = app.mode {
         let at = header.until.since(header.begin);
         let all = playback.end.since(header.begin);
         pieces.push(piece(format!("{} / {}", clock(at), clock(all)), Role::Strong, 1));
     }
     if header.batches > 0 {
-        pieces.push(piece(span(header.interval_ns), Role::Text, 4));
-        pieces.push(piece(format!("of {}", span(header.window_ns)), Role::Muted, 5));
+        pieces.push(piece(span(header.interval_ns), Role::Text, 5));
+        pieces.push(piece(format!("of {}", span(header.window_ns)), Role::Muted, 7));
+        pieces.push(piece(format!("{} UTC", time_of_day(header.until_unix_ns)), Role::Muted, 9));
     }
     if app.mode == Mode::Live && app.silent_ticks >= SILENT_TICKS {
         pieces.push(piece(format!("no data for {} s", app.silent_ticks), Role::Bad, 0));
@@ -100,18 +105,19 @@ fn cost(header: &Header) -> Vec<Piece> {
         pieces.push(piece(names.join(", "), Role::Text, 6));
     }
     if header.missed_ticks > 0 {
-        pieces.push(piece(format!("{} ticks merged", header.missed_ticks), Role::Bad, 3));
+        pieces.push(piece(format!("{} ticks merged", header.missed_ticks), Role::Bad, 12));
     }
     if header.missing_probes > 0 {
-        pieces.push(piece(format!("{} probes missing", header.missing_probes), Role::Bad, 3));
+        let probes = if header.missing_probes == 1 { "probe" } else { "probes" };
+        pieces.push(piece(format!("{} {probes} missing", header.missing_probes), Role::Bad, 4));
     }
     if header.batches > 0 {
         let (own, programs) = header.self_cpu;
-        pieces.push(piece(format!("self {}", Value::Ratio(own + programs.unwrap_or_default())), Role::Text, 1));
+        pieces.push(piece(format!("self {}", Value::Ratio(own + programs.unwrap_or_default())), Role::Text, 2));
         if let Some(programs) = programs {
-            pieces.push(piece(format!("programs {}", Value::Ratio(programs)), Role::Muted, 8));
+            pieces.push(piece(format!("programs {}", Value::Ratio(programs)), Role::Muted, 10));
         }
-        pieces.push(piece(format!("{:#}", Value::Bytes(header.self_memory_bytes)), Role::Text, 7));
+        pieces.push(piece(format!("{:#}", Value::Bytes(header.self_memory_bytes)), Role::Text, 8));
     }
     pieces
 }
@@ -124,4 +130,10 @@ fn span(ns: u64) -> String {
 fn clock(ns: u64) -> String {
     let seconds = ns / 1_000_000_000;
     format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// Hours, minutes and seconds of a moment since 1970 UTC.
+fn time_of_day(unix_ns: u64) -> String {
+    let seconds = unix_ns / 1_000_000_000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }

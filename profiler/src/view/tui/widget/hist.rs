@@ -28,7 +28,8 @@ pub fn draw(pen: &mut Pen<'_>, area: Rect, pair: &[Named; 2]) {
     let half = area.width.saturating_sub(RANGE) / 2;
     let octaves = pair.each_ref().map(|named| octaves(&named.hist));
     for (side, named) in (0..).zip(pair) {
-        pen.put(area.x + RANGE + side * half, area.y, half.saturating_sub(1), &summary(named), Role::Strong);
+        let width = half.saturating_sub(1);
+        pen.put(area.x + RANGE + side * half, area.y, width, &summary(named, width), Role::Strong);
     }
     let range = shown(&octaves, area.height.saturating_sub(1));
     for (y, octave) in (area.y + 1..area.bottom()).zip(range.clone()) {
@@ -40,9 +41,12 @@ pub fn draw(pen: &mut Pen<'_>, area: Rect, pair: &[Named; 2]) {
     }
 }
 
-fn summary(named: &Named) -> String {
-    let bound = |quantile| Value::quantile(&named.hist, quantile);
-    format!("{} p50 {} p99 {}", named.name, bound(0.5), bound(0.99))
+/// Name and percentiles; where that is too wide, the high one matters more.
+fn summary(named: &Named, width: u16) -> String {
+    let Named { name, hist } = named;
+    let [p50, p99] = [0.5, 0.99].map(|quantile| Value::quantile(hist, quantile));
+    let long = format!("{name} p50 {p50}, p99 {p99}");
+    if cells(&long) <= width { long } else { format!("{name} p99 {p99}") }
 }
 
 /// Counts by power of two of the lower bound, which both scales share.

@@ -11,10 +11,12 @@ use crate::view::tui::widget::pen::{Pen, split_top};
 
 /// The flexible column is never narrower.
 const FLEXIBLE_MIN: u16 = 8;
-/// What the flexible column keeps when it shares its room with bars.
-const FLEXIBLE_KEPT: u16 = 26;
-/// Cells of the bar of a row, at least and at most.
-const BAR: (u16, u16) = (16, 40);
+/// What the flexible column has beyond that, before columns stand further apart.
+const FLEXIBLE_GOOD: u16 = 12;
+/// From this width on, rows have bars.
+const BARS_MIN: u16 = 110;
+/// Cells of the bar of a row, at most.
+const BAR_MAX: u16 = 40;
 
 /// A table to draw.
 pub struct Table<'a> {
@@ -122,55 +124,41 @@ pub fn mark(pen: &mut Pen<'_>, line: Rect, focus: Focus) {
     pen.put(line.x, line.y, 1, pen.theme.glyphs.mark(), Role::Key);
 }
 
-/// Places columns, and bars if there are any and room for them.
+/// Places columns, and bars if there are any and room for them: they say more than the columns that they push out.
 fn layout(columns: &[Column], bars: &[[Part; 5]], area: Rect) -> (Vec<Placed>, Option<Rect>) {
-    let mut placed = place(columns, area);
-    let bar = if bars.is_empty() { None } else { share(columns, &mut placed, area) };
-    (placed, bar)
+    if bars.is_empty() || area.width < BARS_MIN {
+        return (place(columns, area), None);
+    }
+    let width = (area.width / 4).min(BAR_MAX);
+    let placed = place(columns, Rect { width: area.width - width - 1, ..area });
+    (placed, Some(Rect { x: area.right() - 1 - width, width, height: 1, ..area }))
 }
 
 /// Places the columns that there is room for. Those with the least claim are declared (`hide_below`); should the rest
 /// still be too wide, the last ones go.
 fn place(columns: &[Column], area: Rect) -> Vec<Placed> {
-    let gap = if area.width < 110 { 1 } else { 2 };
     let room = area.width.saturating_sub(2);
     let mut shown: Vec<usize> = (0..columns.len()).filter(|index| columns[*index].hide_below <= area.width).collect();
-    let need = |shown: &[usize]| -> u16 {
-        shown
-            .iter()
-            .map(|index| columns[*index].width.max(if columns[*index].width == 0 { FLEXIBLE_MIN } else { 0 }) + gap)
-            .sum()
+    let need = |shown: &[usize], gap: u16| -> u16 {
+        let least = |width: u16| if width == 0 { FLEXIBLE_MIN } else { width };
+        shown.iter().map(|index| least(columns[*index].width) + gap).sum::<u16>().saturating_sub(gap)
     };
-    while shown.len() > 1 && need(&shown).saturating_sub(gap) > room {
+    while shown.len() > 1 && need(&shown, 1) > room {
         let Some(last) = shown.iter().rposition(|index| columns[*index].width > 0) else { break };
         shown.remove(last);
     }
-    let spare = (room + gap).saturating_sub(need(&shown));
+    let gap = if need(&shown, 2) + FLEXIBLE_GOOD <= room { 2 } else { 1 };
+    let spare = room.saturating_sub(need(&shown, gap));
     let mut x = area.x + 1;
     shown
         .into_iter()
         .map(|index| {
-            let width = match columns[index].width {
-                0 => FLEXIBLE_MIN + spare,
-                width => width,
-            };
+            let width = if columns[index].width == 0 { FLEXIBLE_MIN + spare } else { columns[index].width };
             let placed = Placed { index, x, width };
             x += width + gap;
             placed
         })
         .collect()
-}
-
-/// Takes room for bars from the flexible column, if it has plenty; what is to its right moves left.
-fn share(columns: &[Column], placed: &mut [Placed], area: Rect) -> Option<Rect> {
-    let flexible = placed.iter().position(|placed| columns[placed.index].width == 0)?;
-    let spare = placed[flexible].width.checked_sub(FLEXIBLE_KEPT + 2)?;
-    let width = if spare < BAR.0 { return None } else { spare.min(BAR.1) };
-    placed[flexible].width -= width + 2;
-    for placed in &mut placed[flexible + 1..] {
-        placed.x -= width + 2;
-    }
-    Some(Rect { x: area.right() - 1 - width, width, height: 1, ..area })
 }
 
 fn headings(pen: &mut Pen<'_>, head: Rect, table: &Table<'_>, placed: &[Placed]) {
@@ -239,7 +227,7 @@ mod tests {
         assert_eq!(shown_ids(&COLUMNS, 80), ["pid", "name", "cpu"]);
         assert_eq!(shown_ids(&COLUMNS, 100), ["pid", "name", "cpu", "rare"]);
         let placed = place(&COLUMNS, Rect::new(0, 0, 80, 1));
-        assert_eq!(placed[1].width, 80 - 2 - 7 - 6 - 2);
+        assert_eq!(placed[1].width, 80 - 2 - 7 - 6 - 4);
         assert_eq!(placed[2].x + placed[2].width, 79);
     }
 

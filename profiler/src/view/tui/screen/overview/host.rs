@@ -14,8 +14,8 @@ use crate::view::tui::widget::pen::{Pen, split_top};
 
 /// From this width on, the timeline has two columns.
 const COLUMNS_MIN: u16 = 76;
-/// Title, bar and legend of the CPUs.
-const CPU_HEIGHT: u16 = 3;
+/// Tallest chart.
+const CHART_MAX: u16 = 4;
 /// Cells of the pressure of a resource.
 const PRESSURE: u16 = 25;
 
@@ -23,7 +23,7 @@ const PRESSURE: u16 = 25;
 pub(super) fn height(view: &View, width: u16) -> u16 {
     let series = u16::try_from(series(&[]).len()).unwrap_or_default();
     let lines = if width < COLUMNS_MIN { series } else { series.div_ceil(2) };
-    CPU_HEIGHT + legend_extra(width) + pressure_height(view, width) + 1 + lines
+    cpu_height(view, width) + pressure_height(view, width) + 1 + lines
 }
 
 /// Draws as much of it as there is room for, the most important first.
@@ -31,16 +31,15 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, view: &View) {
     if area.is_empty() {
         return;
     }
-    let (top, rest) = split_top(area, CPU_HEIGHT + legend_extra(area.width));
+    let (top, rest) = split_top(area, cpu_height(view, area.width));
     cpu(pen, top, view);
     let (top, rest) = split_top(rest, pressure_height(view, area.width));
     pressure(pen, top, view);
     timeline(pen, rest, &view.host.history);
 }
 
-/// A narrow legend takes a second line.
-const fn legend_extra(width: u16) -> u16 {
-    if width < COLUMNS_MIN { 1 } else { 0 }
+fn cpu_height(view: &View, width: u16) -> u16 {
+    2 + bar::legend_height(&cpu_parts(view), width.saturating_sub(2))
 }
 
 fn pressure_height(view: &View, width: u16) -> u16 {
@@ -52,19 +51,23 @@ fn pressure_height(view: &View, width: u16) -> u16 {
 fn cpu(pen: &mut Pen<'_>, area: Rect, view: &View) {
     let (title, body) = split_top(area, 1);
     pen.title(title, "CPU time", &span(view));
-    let [user, system, idle, iowait, interrupts, stolen] = view.host.cpu_ns;
-    let parts = [
-        (Band::Run, "user", user),
-        (Band::Kernel, "system", system),
-        (Band::Interrupt, "interrupts", interrupts),
-        (Band::Preempted, "stolen", stolen),
-        (Band::Blocked, "waiting for I/O", iowait),
-        (Band::Idle, "idle", idle),
-    ]
-    .map(|(band, name, amount)| Part { band, name, amount });
+    let parts = cpu_parts(view);
     let body = inset(body);
     bar::draw(pen, body, &parts);
     bar::legend(pen, split_top(body, 1).1, &parts);
+}
+
+fn cpu_parts(view: &View) -> [Part; 6] {
+    let [user, system, idle, iowait, interrupts, stolen] = view.host.cpu_ns;
+    [
+        (Band::Run, "user", user),
+        (Band::Kernel, "system", system),
+        (Band::Interrupt, "irq", interrupts),
+        (Band::Preempted, "steal", stolen),
+        (Band::Blocked, "iowait", iowait),
+        (Band::Idle, "idle", idle),
+    ]
+    .map(|(band, name, amount)| Part { band, name, amount })
 }
 
 fn pressure(pen: &mut Pen<'_>, area: Rect, view: &View) {
@@ -99,34 +102,42 @@ fn timeline(pen: &mut Pen<'_>, area: Rect, history: &[Point]) {
     let columns = if area.width < COLUMNS_MIN { 1 } else { 2 };
     pen.title(title, "Timeline", "latest at the right");
     let width = (body.width - 2 * (columns - 1)) / columns;
-    for (index, (name, values, full, latest)) in (0u16..).zip(all) {
-        let (x, y) = (body.x + index % columns * (width + 2), body.y + index / columns);
-        if y >= body.bottom() {
+    let count = u16::try_from(all.len()).unwrap_or(u16::MAX);
+    let height = (body.height / count.div_ceil(columns)).clamp(1, CHART_MAX);
+    for (index, Line { name, values, floor, latest }) in (0u16..).zip(all) {
+        let (x, y) = (body.x + index % columns * (width + 2), body.y + index / columns * height);
+        if y + height > body.bottom() {
             return;
         }
         let latest = latest.unwrap_or(Value::None);
         let latest = format!("{latest:#}");
-        chart::draw(pen, Rect { x, y, width, height: 1 }, &Series { name, values: &values, full, latest });
+        chart::draw(pen, Rect { x, y, width, height }, &Series { name, values: &values, floor, latest });
     }
 }
 
-type Line = (&'static str, Vec<f64>, Option<f64>, Option<Value>);
+/// A series with all that it takes to draw it.
+struct Line {
+    name: &'static str,
+    values: Vec<f64>,
+    floor: f64,
+    latest: Option<Value>,
+}
 
-/// Every line of the timeline, the most important first.
+/// Every series of the timeline, the most important first.
 fn series(history: &[Point]) -> [Line; 7] {
-    let line = |name, get: fn(&Point) -> f64, value: fn(f64) -> Value, full| {
+    let line = |name, get: fn(&Point) -> f64, value: fn(f64) -> Value, floor| {
         let values: Vec<_> = history.iter().map(get).collect();
         let latest = values.last().copied().map(value);
-        (name, values, full, latest)
+        Line { name, values, floor, latest }
     };
     [
-        line("cpu", |point| point.cpu_ratio, Value::Ratio, Some(1.0)),
-        line("run queue", |point| point.runq_threads, threads, None),
-        line("disk ops", |point| point.disk_ops_s, Value::PerSecond, None),
-        line("disk bytes", |point| point.disk_bytes_s, Value::BytesPerSecond, None),
-        line("tcp bytes", |point| point.tcp_bytes_s, Value::BytesPerSecond, None),
-        line("retransmits", |point| point.retransmits_s, Value::PerSecond, None),
-        line("calls", |point| point.calls_s, Value::PerSecond, None),
+        line("cpu", |point| point.cpu_ratio, Value::Ratio, 1.0),
+        line("run queue", |point| point.runq_threads, threads, 2.0),
+        line("disk ops", |point| point.disk_ops_s, Value::PerSecond, 100.0),
+        line("disk bytes", |point| point.disk_bytes_s, Value::BytesPerSecond, 1e6),
+        line("tcp bytes", |point| point.tcp_bytes_s, Value::BytesPerSecond, 1e6),
+        line("retransmits", |point| point.retransmits_s, Value::PerSecond, 10.0),
+        line("calls", |point| point.calls_s, Value::PerSecond, 1e3),
     ]
 }
 
