@@ -1,7 +1,15 @@
 //! Claims about bottlenecks, each with evidence, a witness and advice. Pure functions over the model.
 
-use crate::field::Subject;
+use crate::batch::ProcessKey;
+use crate::field::{Subject, Value};
 use crate::model::Model;
+use crate::model::bound::OTHER_PROCESS;
+use crate::model::process::Process;
+
+mod disk;
+mod file;
+mod task;
+mod tcp;
 
 /// How bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +49,99 @@ pub struct Finding {
     pub advice: &'static str,
 }
 
+/// A rule that may find something.
+#[derive(Clone, Copy, Debug)]
+pub struct Detector {
+    /// Catalog number.
+    pub id: &'static str,
+    /// What it looks for.
+    pub title: &'static str,
+    /// When it claims something, and why then.
+    pub doc: &'static str,
+    /// The rule.
+    pub check: fn(&Model) -> Vec<Finding>,
+    /// Why it cannot tell on this host, if so: silence then means nothing.
+    pub blind: fn(&Model) -> Option<&'static str>,
+}
+
+/// All rules. Reports, screens and `explain` walk this list.
+pub const DETECTORS: &[Detector] =
+    &[file::FSYNC_STORM, disk::SATURATED, disk::QUEUEING, tcp::LOSS, tcp::OVERFLOW, task::RUN_QUEUE];
+
+/// With fewer operations in the window, a percentile or a share is a few unlucky cases.
+const VOLUME_MIN: u64 = 50;
+/// A victim lost at least this share of its time: less is not worth waking anybody for.
+const VICTIM_SHARE_MIN: f64 = 0.05;
+/// Victims to name.
+const VICTIMS_MAX: usize = 3;
+
 /// All findings, the greatest impact first. None on a healthy host.
 #[must_use]
-pub fn all(_model: &Model) -> Vec<Finding> {
-    Vec::new()
+pub fn all(model: &Model) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = DETECTORS.iter().flat_map(|detector| (detector.check)(model)).collect();
+    findings.sort_by(|a, b| b.impact.total_cmp(&a.impact).then_with(|| (a.id, &a.at).cmp(&(b.id, &b.at))));
+    findings
+}
+
+/// The rules that cannot tell on this host, and why.
+#[must_use]
+pub fn undecided(model: &Model) -> Vec<(&'static Detector, &'static str)> {
+    DETECTORS.iter().filter_map(|detector| Some((detector, (detector.blind)(model)?))).collect()
+}
+
+/// Half of somebody's time is an outage for them; a fifth is what users notice.
+fn severity(impact: f64) -> Severity {
+    match impact {
+        _ if impact >= 0.5 => Severity::High,
+        _ if impact >= 0.2 => Severity::Medium,
+        _ => Severity::Low,
+    }
+}
+
+/// Processes by the share of their time that `lost_ns` says, the greatest first. Kernel threads wait on behalf of
+/// others and are no victims.
+fn victims(model: &Model, lost_ns: impl Fn(&Process) -> u64) -> Vec<(ProcessKey, f64)> {
+    let share = |process: &Process| {
+        let lifetime_ns = process.lifetime_ns(model.time.window_ns);
+        // Several threads can lose more than one lifetime.
+        if lifetime_ns == 0 { 0.0 } else { (lost_ns(process) as f64 / lifetime_ns as f64).min(1.0) }
+    };
+    let users = model.processes.iter().filter(|(key, process)| !process.is_kernel() && **key != OTHER_PROCESS);
+    let mut victims: Vec<_> = users.map(|(key, process)| (*key, share(process))).collect();
+    victims.retain(|(_, share)| *share >= VICTIM_SHARE_MIN);
+    victims.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    victims
+}
+
+/// The first of them by name.
+fn named(model: &Model, victims: &[(ProcessKey, f64)], losing: &str) -> Vec<String> {
+    let name =
+        |(key, share): &(ProcessKey, f64)| format!("{}: {} of its time {losing}", model.label(*key), percent(*share));
+    let mut names: Vec<String> = victims.iter().take(VICTIMS_MAX).map(name).collect();
+    if victims.len() > VICTIMS_MAX {
+        names.push(format!("and {} more", victims.len() - VICTIMS_MAX));
+    }
+    names
+}
+
+fn percent(ratio: f64) -> String {
+    Value::Ratio(ratio).to_string()
+}
+
+fn nanos(ns: u64) -> String {
+    Value::Nanos(ns).to_string()
+}
+
+fn bytes(n: u64) -> String {
+    format!("{:#}", Value::Bytes(n))
+}
+
+/// Share of a whole, 0 of nothing.
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Events per second.
+fn per_second(count: u64, ns: u64) -> f64 {
+    if ns == 0 { 0.0 } else { count as f64 * 1e9 / ns as f64 }
 }

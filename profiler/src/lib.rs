@@ -9,8 +9,8 @@ pub mod source;
 
 pub mod model;
 
-pub mod finding;
-
 pub mod field;
+
+pub mod finding;
 
 pub mod view;

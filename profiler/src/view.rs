@@ -1,3 +1,4 @@
-//! What users see of the model and its findings.
+//! What is shown of the model and its findings.
 
+pub mod report;
 pub mod tui;

@@ -67,7 +67,8 @@ const FIELDS: &[Field<Disks>] = &[
         "UTIL",
         6,
         70,
-        "Share of time with at least one request of any operation in flight, by /proc/diskstats. A parallel device at 100 % may have room.",
+        "Share of time with at least one request of any operation in flight, by /proc/diskstats. \
+         A parallel device at 100 % may have room.",
         |row, ctx| busy(row, ctx),
     ),
     field("disk.queue_ratio", "Q-SHARE", 7, 110, "Queue time as a share of queue plus device time.", |row, _| {

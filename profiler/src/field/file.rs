@@ -1,12 +1,13 @@
 //! Table of what processes do to kinds of files.
 
+use profiler_common::file::kind;
+
 use super::disk::average;
 use super::syscall::sampled;
 use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
 use crate::batch::ProcessKey;
 use crate::model::file::{FileUse, files, kind_name};
 use crate::model::time::Recent;
-use profiler_common::file::kind;
 
 /// One row per process and kind of file.
 pub(super) struct Files;

@@ -1,11 +1,12 @@
 //! Table of processes.
 
+use profiler_common::syscall::class;
+
 use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
 use crate::batch::ProcessKey;
 use crate::model::process::Process;
 use crate::model::syscall::CallUse;
 use crate::model::task::Usage;
-use profiler_common::syscall::class;
 
 /// One row per process.
 pub(super) struct Processes;
@@ -39,7 +40,8 @@ const FIELDS: &[Field<Processes>] = &[
         "CPU",
         6,
         0,
-        "On-CPU time of all threads, switch-in to switch-out, as a share of one CPU: above 100 % with several busy threads, as in top.",
+        "On-CPU time of all threads, switch-in to switch-out, as a share of one CPU: \
+         above 100 % with several busy threads, as in top.",
         |row, ctx| ctx.share(row.usage.cpu_ns),
     ),
     field(
@@ -47,7 +49,8 @@ const FIELDS: &[Field<Processes>] = &[
         "RQ-WAKE",
         7,
         70,
-        "Run-queue time of all threads after a wake-up, wake-up to switch-in, as a share of the time of one thread: work was ready and no CPU ran it.",
+        "Run-queue time of all threads after a wake-up, wake-up to switch-in, as a share of the time of one \
+         thread: work was ready and no CPU ran it.",
         |row, ctx| ctx.share(row.usage.runq_wakeup_ns),
     ),
     field(
@@ -55,7 +58,8 @@ const FIELDS: &[Field<Processes>] = &[
         "RQ-PREE",
         7,
         100,
-        "Run-queue time of all threads after a preemption, switch-out to switch-in, as a share of the time of one thread.",
+        "Run-queue time of all threads after a preemption, switch-out to switch-in, as a share of the time of \
+         one thread.",
         |row, ctx| ctx.share(row.usage.runq_preempted_ns),
     ),
     field(
@@ -63,7 +67,8 @@ const FIELDS: &[Field<Processes>] = &[
         "BLOCKED",
         7,
         60,
-        "Blocked time of all threads, switch-out to wake-up, as a share of the time of one thread: idle waits included.",
+        "Blocked time of all threads, switch-out to wake-up, as a share of the time of one thread: idle \
+         waits included.",
         |row, ctx| ctx.share(row.usage.blocked_ns),
     ),
     field(

@@ -26,7 +26,8 @@ const FIELDS: &[Field<Threads>] = &[
         "STATE",
         8,
         0,
-        "At the end of the interval: running, queued (wants a CPU), sleeping, unint. (uninterruptible: usually block I/O or a kernel lock), stopped, ended.",
+        "At the end of the interval: running, queued (wants a CPU), sleeping, unint. (uninterruptible: \
+         usually block I/O or a kernel lock), stopped, ended.",
         |row, _| Value::Text(state_name(row.thread.state).into()),
     ),
     field(

@@ -38,6 +38,12 @@ pub struct FileUse {
 }
 
 impl FileUse {
+    /// Blocked time in reads, writes and syncs.
+    #[must_use]
+    pub fn blocked_ns(&self) -> u64 {
+        self.read_blocked_ns + self.write_blocked_ns + self.sync_blocked_ns
+    }
+
     fn absorb(&mut self, class: u8, call: &CallUse) {
         match class {
             class::READ => {

@@ -62,12 +62,6 @@ impl Process {
         self.usage.sum.wall_ns.min(window_ns)
     }
 
-    /// Blocked time in calls that the storage answers.
-    #[must_use]
-    pub fn storage_blocked_ns(&self, table: &CallTable, window: Window) -> u64 {
-        self.blocked_ns(window, |key| table.is_storage(key))
-    }
-
     /// Blocked time in calls that do not wait for work to come.
     #[must_use]
     pub fn busy_blocked_ns(&self, table: &CallTable, window: Window) -> u64 {

@@ -10,8 +10,8 @@ use crate::batch::{CallRow, Hist, Machine};
 use crate::model::host::add_each;
 use crate::model::time::{Reset, Tally};
 
-/// Waits that somebody asked for or that wait for work: long ones are no sign of trouble. `futex` is among them, because
-/// an idle worker and a contended lock look alike from here.
+/// Waits that somebody asked for or that wait for work: long ones are no sign of trouble. `futex` is among them,
+/// because an idle worker and a contended lock look alike from here.
 const IDLE: &[&str] = &[
     "poll",
     "ppoll",
