@@ -22,6 +22,18 @@ pub enum Severity {
     High,
 }
 
+impl Severity {
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
 /// A claim that can be checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {

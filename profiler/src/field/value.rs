@@ -81,7 +81,8 @@ impl Value {
         }
     }
 
-    /// The raw value for JSON. Bounds are plain numbers; [`Self::note`] tells what a number cannot.
+    /// The raw value for JSON: percentiles are the upper bounds that they are; [`Self::note`] tells what a number
+    /// cannot.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         match self {
@@ -97,11 +98,10 @@ impl Value {
         }
     }
 
-    /// What must be known beside the raw value: that it is a bound, or why it is missing.
+    /// What must be known beside the raw value: that it is a lower bound, or why it is missing.
     #[must_use]
     pub fn note(&self) -> Option<&'static str> {
         match self {
-            Self::NanosAtMost(_) => Some("at most"),
             Self::NanosAtLeast(_) => Some("at least"),
             Self::Unknown(why) => Some(why),
             _ => None,
