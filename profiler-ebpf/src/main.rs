@@ -12,6 +12,7 @@
 mod disk;
 mod emit;
 mod file;
+mod floor;
 mod kernel;
 mod maps;
 mod syscall;

@@ -1,0 +1,16 @@
+//! Empty programs on the hooks of the hot path: what any tracer pays there. Only the benchmark loads them.
+
+/// An empty twin of a hook.
+macro_rules! floor {
+    ($tracepoint:literal, $name:ident) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = concat!("tp_btf/", $tracepoint))]
+        extern "C" fn $name(_: *mut core::ffi::c_void) -> i32 {
+            0
+        }
+    };
+}
+
+floor!("sys_enter", floor_sys_enter);
+floor!("sys_exit", floor_sys_exit);
+floor!("sched_switch", floor_sched_switch);
