@@ -32,6 +32,19 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A capture of a later version.
+    #[error(
+        "`{}` has capture format {version}, and this program reads no later one than {known}\nhint: use the `profiler` \
+         that made it, or a later one", path.display()
+    )]
+    NewerCapture {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The latest that we know.
+        known: u32,
+    },
     /// Anything else that the world refused.
     #[error("failed to {act}: {source}")]
     Io {

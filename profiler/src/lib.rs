@@ -5,6 +5,7 @@ pub mod error;
 
 pub mod batch;
 pub mod kernel;
+pub mod capture;
 pub mod source;
 
 pub mod model;

@@ -1,0 +1,251 @@
+//! Made-up batches for tests: any value of any field, or what a busy host would say. The same seed makes the same batch.
+//!
+//! No literal here ends in `..Default::default()`: a new field does not compile until it has values, and then the round
+//! trip fails until it has a column.
+
+use std::collections::BTreeMap;
+
+use crate::batch::hist::Scale;
+use crate::batch::{
+    Batch, CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, HostRow, Machine, Pressure, ProbeStatus, ProcessFact,
+    ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow, Timestamp,
+};
+
+/// xorshift64*.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// Zero, small, of any magnitude, or the greatest.
+    fn int(&mut self) -> u64 {
+        match self.below(5) {
+            0 => 0,
+            1 => self.below(200),
+            2 => u64::MAX,
+            _ => self.next() >> self.below(64),
+        }
+    }
+
+    fn int32(&mut self) -> u32 {
+        u32::try_from(self.int() & u64::from(u32::MAX)).unwrap()
+    }
+
+    fn flag(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.flag().then(|| make(self))
+    }
+
+    fn some<T>(&mut self, make: impl Fn(&mut Self) -> T) -> Vec<T> {
+        (0..self.below(5)).map(|_| make(self)).collect()
+    }
+
+    fn ints<const N: usize>(&mut self) -> [u64; N] {
+        std::array::from_fn(|_| self.int())
+    }
+
+    fn text(&mut self) -> String {
+        ["", "postgres", "a\nb\0", "naïve ☃", "nginx", "\u{10ffff}"][usize::try_from(self.below(6)).unwrap()].to_owned()
+    }
+
+    fn process(&mut self) -> ProcessKey {
+        ProcessKey { pid: self.int32(), start_ns: self.int() }
+    }
+
+    fn hist(&mut self) -> Hist {
+        let (scale, slots) = if self.flag() { (Scale::Log2, 24) } else { (Scale::Linear8, 224) };
+        let slots = (0..slots).filter(|_| self.below(8) == 0).collect::<Vec<_>>();
+        Hist { scale, slots: slots.into_iter().map(|slot| (slot, self.int())).collect() }
+    }
+}
+
+/// A host with every field set.
+pub(crate) fn machine() -> Machine {
+    Machine {
+        version: "0.1.0".to_owned(),
+        host: "db1".to_owned(),
+        kernel: "6.12.0".to_owned(),
+        boot_id: "5f1c".to_owned(),
+        cpus: 8,
+        memory_bytes: 1 << 34,
+        anchor: Timestamp(12_345),
+        anchor_unix_ns: 1_700_000_000_000_000_000,
+        tick_ns: 1_000_000_000,
+        call_sampling: 0.1 + 0.2,
+        call_names: BTreeMap::from([(0, "read".to_owned()), (1, "write".to_owned())]),
+        probes: vec![ProbeStatus {
+            name: "disk_issue".to_owned(),
+            form: Some("tp_btf".to_owned()),
+            reason: String::new(),
+            without: "service time".to_owned(),
+        }],
+    }
+}
+
+/// Any batch.
+pub(crate) fn any(random: &mut Random) -> Batch {
+    Batch {
+        from: Timestamp(random.int()),
+        until: Timestamp(random.int()),
+        tasks: random.some(any_task),
+        calls: random.some(any_call),
+        disks: random.some(any_disk),
+        sockets: random.some(any_socket),
+        tcp_events: random.ints(),
+        host: any_host(random),
+        facts: random.some(any_fact),
+        quality: QualityRow {
+            lost: random.some(|random| (random.text(), random.int())).into_iter().collect(),
+            missed_ticks: random.int(),
+            self_cpu_ns: random.int(),
+            self_memory_bytes: random.int(),
+            map_memory_bytes: random.int(),
+            programs_ns: random.maybe(Random::int),
+            drain_ns: random.int(),
+            notes: random.some(Random::text),
+        },
+    }
+}
+
+fn any_task(random: &mut Random) -> TaskRow {
+    TaskRow {
+        process: random.process(),
+        tid: random.int32(),
+        start_ns: random.int(),
+        state: random.int32(),
+        wait_call: random.maybe(Random::int32),
+        waiting_ns: random.int(),
+        wall_ns: random.int(),
+        cpu_ns: random.int(),
+        runq_wakeup_ns: random.int(),
+        runq_preempted_ns: random.int(),
+        blocked_ns: random.int(),
+        switches_voluntary: random.int(),
+        switches_involuntary: random.int(),
+        minor_faults: random.int(),
+        major_faults: random.int(),
+        storage_read_bytes: random.maybe(Random::int),
+        storage_write_bytes: random.maybe(Random::int),
+        comm: random.text(),
+    }
+}
+
+fn any_call(random: &mut Random) -> CallRow {
+    CallRow {
+        process: random.process(),
+        key: random.int32(),
+        count: random.int(),
+        bytes: random.int(),
+        errors: random.ints(),
+        blocked_ns: random.int(),
+        blocked: random.hist(),
+        latency: random.hist(),
+    }
+}
+
+fn any_disk(random: &mut Random) -> DiskRow {
+    DiskRow {
+        key: DiskKey { device: random.int32(), op: random.int32() },
+        requests: random.int(),
+        bytes: random.int(),
+        errors: random.int(),
+        in_flight: random.int(),
+        queue_unknown: random.int(),
+        queue_ns: random.int(),
+        device_ns: random.int(),
+        queue: random.hist(),
+        service: random.hist(),
+    }
+}
+
+fn any_socket(random: &mut Random) -> SocketRow {
+    SocketRow {
+        cookie: random.int(),
+        netns: random.int32(),
+        local: random.text(),
+        peer: random.text(),
+        state: random.int32(),
+        ended: random.flag(),
+        owner: random.maybe(Random::process),
+        uid: random.int32(),
+        opened: random.maybe(|random| Timestamp(random.int())),
+        connect_ns: random.maybe(Random::int),
+        connect_errno: random.maybe(Random::int32),
+        sent_bytes: random.int(),
+        acked_bytes: random.int(),
+        received_bytes: random.int(),
+        segments_out: random.int(),
+        retransmits: random.int(),
+        drops: random.int(),
+        total: SocketTotal {
+            sent_bytes: random.int(),
+            acked_bytes: random.int(),
+            received_bytes: random.int(),
+            retransmits: random.int(),
+        },
+        srtt_us: random.maybe(Random::int32),
+        rttvar_us: random.maybe(Random::int32),
+        min_rtt_us: random.maybe(Random::int32),
+        cwnd: random.int32(),
+        ssthresh: random.int32(),
+        mss: random.int32(),
+        send_window_bytes: random.int32(),
+        packets_out: random.int32(),
+        receive_queue_bytes: random.int32(),
+        send_queue_bytes: random.int32(),
+        accept_queue: random.int32(),
+        accept_limit: random.int32(),
+    }
+}
+
+fn any_host(random: &mut Random) -> HostRow {
+    let pressure = |random: &mut Random| Pressure { some_ns: random.int(), full_ns: random.int() };
+    let disk = |random: &mut Random| DiskStat {
+        requests: random.ints(),
+        bytes: random.ints(),
+        busy_ns: random.int(),
+        in_flight: random.int(),
+    };
+    HostRow {
+        cpu_ns: random.ints(),
+        runnable: random.int(),
+        uninterruptible: random.int(),
+        pressure: random.some(|random| (random.text(), random.maybe(pressure))).into_iter().collect(),
+        net: random.some(|random| (random.text(), random.int())).into_iter().collect(),
+        disks: random.some(|random| (random.int32(), disk(random))).into_iter().collect(),
+        memory_available_bytes: random.int(),
+        dirty_bytes: random.int(),
+    }
+}
+
+fn any_fact(random: &mut Random) -> Fact {
+    match random.below(3) {
+        0 => Fact::Process(ProcessFact {
+            process: random.process(),
+            parent_pid: random.int32(),
+            comm: random.text(),
+            command: random.maybe(Random::text),
+            uid: random.int32(),
+            user: random.maybe(Random::text),
+            cgroup: random.maybe(Random::text),
+            kernel_thread: random.flag(),
+            netns: random.int32(),
+        }),
+        1 => Fact::Disk { device: random.int32(), name: random.text(), backing: random.maybe(Random::text) },
+        _ => Fact::NetNamespace { netns: random.int32(), name: random.text() },
+    }
+}

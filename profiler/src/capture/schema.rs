@@ -1,0 +1,206 @@
+//! What is stored of a [`Batch`]. Ids are for good: a field that goes leaves its id unused, a new one takes the next.
+//!
+//! A new field needs one line here and one in `docs/CAPTURE.md`; the tests say so if either is missing.
+
+use std::collections::BTreeMap;
+
+use crate::batch::{Batch, CallRow, DiskRow, DiskStat, Hist, ProcessFact, ProcessKey, SocketRow, TaskRow, Timestamp};
+use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
+use crate::capture::table::columns;
+
+/// Kind of a fact, in the order of [`Batch::facts`]. The facts themselves are in a table for each kind.
+#[derive(Clone, Default)]
+pub(super) struct FactKind {
+    pub kind: u32,
+}
+
+/// [`crate::batch::Fact::Disk`].
+#[derive(Clone, Default)]
+pub(super) struct DiskFact {
+    pub device: u32,
+    pub name: String,
+    pub backing: Option<String>,
+}
+
+/// [`crate::batch::Fact::NetNamespace`].
+#[derive(Clone, Default)]
+pub(super) struct NetNamespaceFact {
+    pub netns: u32,
+    pub name: String,
+}
+
+/// An entry of [`crate::batch::HostRow::pressure`].
+#[derive(Clone, Default)]
+pub(super) struct PressureRow {
+    pub resource: String,
+    /// Whether the kernel keeps it.
+    pub known: bool,
+    pub some_ns: u64,
+    pub full_ns: u64,
+}
+
+/// An entry of [`crate::batch::HostRow::disks`].
+#[derive(Clone, Default)]
+pub(super) struct DiskStatRow {
+    pub device: u32,
+    pub stat: DiskStat,
+}
+
+columns! {
+    Batch = 1 {
+        1 => tcp_events: [u64; 7] as Plain,
+        2 => host.cpu_ns: [u64; 6] as Plain,
+        3 => host.runnable: u64 as Plain,
+        4 => host.uninterruptible: u64 as Plain,
+        5 => host.net: BTreeMap<String, u64> as Plain,
+        6 => host.memory_available_bytes: u64 as Plain,
+        7 => host.dirty_bytes: u64 as Plain,
+        8 => quality.lost: BTreeMap<String, u64> as Plain,
+        9 => quality.missed_ticks: u64 as Plain,
+        10 => quality.self_cpu_ns: u64 as Plain,
+        11 => quality.self_memory_bytes: u64 as Plain,
+        12 => quality.map_memory_bytes: u64 as Plain,
+        13 => quality.programs_ns: Option<u64> as Plain,
+        14 => quality.drain_ns: u64 as Plain,
+        15 => quality.notes: Vec<String> as Plain,
+    }
+
+    TaskRow = 2 {
+        1 => process.pid: u32 as Delta,
+        2 => process.start_ns: u64 as Delta,
+        3 => tid: u32 as Delta,
+        4 => start_ns: u64 as Delta,
+        5 => state: u32 as Plain,
+        6 => wait_call: Option<u32> as Plain,
+        7 => waiting_ns: u64 as Plain,
+        8 => wall_ns: u64 as Delta,
+        9 => cpu_ns: u64 as Plain,
+        10 => runq_wakeup_ns: u64 as Plain,
+        11 => runq_preempted_ns: u64 as Plain,
+        12 => blocked_ns: u64 as Plain,
+        13 => switches_voluntary: u64 as Plain,
+        14 => switches_involuntary: u64 as Plain,
+        15 => minor_faults: u64 as Plain,
+        16 => major_faults: u64 as Plain,
+        17 => storage_read_bytes: Option<u64> as Plain,
+        18 => storage_write_bytes: Option<u64> as Plain,
+        19 => comm: String as Delta,
+    }
+
+    CallRow = 3 {
+        1 => process.pid: u32 as Delta,
+        2 => process.start_ns: u64 as Delta,
+        3 => key: u32 as Delta,
+        4 => count: u64 as Plain,
+        5 => bytes: u64 as Plain,
+        6 => errors: [u64; 8] as Plain,
+        7 => blocked_ns: u64 as Plain,
+        8 => blocked: Hist as HistScale,
+        9 => blocked: Hist as HistLength,
+        10 => blocked: Hist as HistSlots,
+        11 => blocked: Hist as HistCounts,
+        12 => latency: Hist as HistScale,
+        13 => latency: Hist as HistLength,
+        14 => latency: Hist as HistSlots,
+        15 => latency: Hist as HistCounts,
+    }
+
+    DiskRow = 4 {
+        1 => key.device: u32 as Delta,
+        2 => key.op: u32 as Plain,
+        3 => requests: u64 as Plain,
+        4 => bytes: u64 as Plain,
+        5 => errors: u64 as Plain,
+        6 => in_flight: u64 as Plain,
+        7 => queue_unknown: u64 as Plain,
+        8 => queue_ns: u64 as Plain,
+        9 => device_ns: u64 as Plain,
+        10 => queue: Hist as HistScale,
+        11 => queue: Hist as HistLength,
+        12 => queue: Hist as HistSlots,
+        13 => queue: Hist as HistCounts,
+        14 => service: Hist as HistScale,
+        15 => service: Hist as HistLength,
+        16 => service: Hist as HistSlots,
+        17 => service: Hist as HistCounts,
+    }
+
+    SocketRow = 5 {
+        1 => cookie: u64 as Delta,
+        2 => netns: u32 as Delta,
+        3 => local: String as Delta,
+        4 => peer: String as Delta,
+        5 => state: u32 as Plain,
+        6 => ended: bool as Plain,
+        7 => owner: Option<ProcessKey> as Plain,
+        8 => uid: u32 as Plain,
+        9 => opened: Option<Timestamp> as Plain,
+        10 => connect_ns: Option<u64> as Plain,
+        11 => connect_errno: Option<u32> as Plain,
+        12 => sent_bytes: u64 as Plain,
+        13 => acked_bytes: u64 as Plain,
+        14 => received_bytes: u64 as Plain,
+        15 => segments_out: u64 as Plain,
+        16 => retransmits: u64 as Plain,
+        17 => drops: u64 as Plain,
+        18 => total.sent_bytes: u64 as Plain,
+        19 => total.acked_bytes: u64 as Plain,
+        20 => total.received_bytes: u64 as Plain,
+        21 => total.retransmits: u64 as Plain,
+        22 => srtt_us: Option<u32> as Plain,
+        23 => rttvar_us: Option<u32> as Plain,
+        24 => min_rtt_us: Option<u32> as Plain,
+        25 => cwnd: u32 as Plain,
+        26 => ssthresh: u32 as Plain,
+        27 => mss: u32 as Plain,
+        28 => send_window_bytes: u32 as Plain,
+        29 => packets_out: u32 as Plain,
+        30 => receive_queue_bytes: u32 as Plain,
+        31 => send_queue_bytes: u32 as Plain,
+        32 => accept_queue: u32 as Plain,
+        33 => accept_limit: u32 as Plain,
+    }
+
+    PressureRow = 6 {
+        1 => resource: String as Plain,
+        2 => known: bool as Plain,
+        3 => some_ns: u64 as Plain,
+        4 => full_ns: u64 as Plain,
+    }
+
+    DiskStatRow = 7 {
+        1 => device: u32 as Delta,
+        2 => stat.requests: [u64; 4] as Plain,
+        3 => stat.bytes: [u64; 4] as Plain,
+        4 => stat.busy_ns: u64 as Plain,
+        5 => stat.in_flight: u64 as Plain,
+    }
+
+    FactKind = 8 {
+        1 => kind: u32 as Plain,
+    }
+
+    ProcessFact = 9 {
+        1 => process.pid: u32 as Delta,
+        2 => process.start_ns: u64 as Delta,
+        3 => parent_pid: u32 as Plain,
+        4 => comm: String as Delta,
+        5 => command: Option<String> as Plain,
+        6 => uid: u32 as Plain,
+        7 => user: Option<String> as Plain,
+        8 => cgroup: Option<String> as Plain,
+        9 => kernel_thread: bool as Plain,
+        10 => netns: u32 as Delta,
+    }
+
+    DiskFact = 10 {
+        1 => device: u32 as Delta,
+        2 => name: String as Plain,
+        3 => backing: Option<String> as Plain,
+    }
+
+    NetNamespaceFact = 11 {
+        1 => netns: u32 as Delta,
+        2 => name: String as Plain,
+    }
+}
