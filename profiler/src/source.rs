@@ -5,6 +5,9 @@ use std::future::Future;
 use crate::batch::{Batch, Machine};
 use crate::error::Error;
 
+pub mod record;
+pub mod replay;
+
 /// Where batches come from.
 pub trait Source {
     /// The observed host.
