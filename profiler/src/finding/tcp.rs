@@ -136,8 +136,9 @@ fn overflow_of(model: &Model, cookie: u64, socket: &Socket) -> Option<Finding> {
     // `sk_acceptq_is_full` lets one more in than the limit, so a queue at the limit refuses nobody yet.
     let full = row.accept_queue > row.accept_limit && socket.ended.is_none();
     let overflows = model.host.net("ListenOverflows").filter(|_| in_host_namespace(model, socket));
-    // Listeners drop for other reasons too; if the kernel counted no overflow, it was one of those.
-    if !full && (drops == 0 || overflows == Some(0)) {
+    // Listeners drop for other reasons too, and a full queue refuses nobody until somebody comes: if the kernel counted
+    // no overflow, there was none.
+    if overflows == Some(0) || drops == 0 && !full {
         return None;
     }
     let accepted = model.tcp_events.sum.0[event::ACCEPTED as usize];
@@ -223,9 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_is_enough_and_one_at_its_limit_is_not() {
-        assert_eq!(overflow(&told(listener(3, process(7), 2, 1, 0), &[])).len(), 1);
-        assert!(overflow(&told(listener(3, process(7), 1, 1, 0), &[])).is_empty());
+    fn a_full_queue_is_enough_unless_the_kernel_counted_no_overflow() {
+        let silent = |queue, overflows| {
+            overflow(&told(listener(3, process(7), queue, 1, 0), &[("ListenOverflows", overflows)])).is_empty()
+        };
+        assert!(!silent(2, 1), "full");
+        assert!(silent(1, 1), "at its limit");
+        assert!(silent(2, 0), "full, but nobody came");
     }
 
     #[test]
