@@ -198,7 +198,29 @@ type Get<G> = for<'a, 'r> fn(&'r <G as Grid>::Row<'a>, &'r Ctx<'a>) -> Value;
 struct Field<G: Grid> {
     column: Column,
     get: Get<G>,
+    needs: Option<Need>,
 }
+
+impl<G: Grid> Field<G> {
+    /// Why the metric is unknown on this host, if it is.
+    fn missing(&self, model: &Model) -> Option<Value> {
+        let need = self.needs.filter(|need| model.quality.is_missing(need.probe))?;
+        Some(Value::Unknown(need.why))
+    }
+}
+
+/// A probe that a metric needs.
+#[derive(Clone, Copy)]
+struct Need {
+    probe: &'static str,
+    why: &'static str,
+}
+
+const SWITCHES: Need = Need { probe: "sched_switch", why: "the probe sched_switch is missing" };
+const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exit is missing" };
+const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
+const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };
+const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };
 
 /// A table: its metrics, and how its rows are found.
 trait Grid: Sized + 'static {
@@ -220,7 +242,13 @@ const fn field<G: Grid>(
     doc: &'static str,
     get: Get<G>,
 ) -> Field<G> {
-    Field { column: Column { id, label, doc, width, hide_below }, get }
+    Field { column: Column { id, label, doc, width, hide_below }, get, needs: None }
+}
+
+/// Marks a metric that is unknown, not zero, without a probe.
+const fn needs<G: Grid>(need: Need, mut field: Field<G>) -> Field<G> {
+    field.needs = Some(need);
+    field
 }
 
 /// Orders rows by weight, the greatest first; equal ones by subject, so that they hold still.
@@ -250,8 +278,12 @@ pub fn columns(table: Table) -> Vec<Column> {
 #[must_use]
 pub fn sheet(model: &Model, table: Table, scope: &Scope) -> Sheet {
     fn rows<G: Grid>(ctx: &Ctx<'_>, scope: &Scope) -> Vec<Row> {
+        let missing: Vec<Option<Value>> = G::FIELDS.iter().map(|field| field.missing(ctx.model)).collect();
         let fill = |(subject, row)| {
-            let cells = G::FIELDS.iter().map(|field| (field.get)(&row, ctx)).collect();
+            let cell = |(field, missing): (&Field<G>, &Option<Value>)| {
+                missing.clone().unwrap_or_else(|| (field.get)(&row, ctx))
+            };
+            let cells = G::FIELDS.iter().zip(&missing).map(cell).collect();
             Row { subject, cells }
         };
         G::rows(ctx, scope).into_iter().map(fill).collect()

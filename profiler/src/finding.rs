@@ -72,8 +72,22 @@ pub struct Detector {
     pub doc: &'static str,
     /// The rule.
     pub check: fn(&Model) -> Vec<Finding>,
-    /// Why it cannot tell on this host, if so: silence then means nothing.
+    /// Probes without which it cannot tell.
+    pub needs: &'static [&'static str],
+    /// Why it cannot tell from what the kernel counted, if so: silence then means nothing.
     pub blind: fn(&Model) -> Option<&'static str>,
+}
+
+impl Detector {
+    /// Why it cannot tell on this host, if so.
+    fn ignorance(&self, model: &Model) -> Option<String> {
+        if model.time.batches == 0 {
+            return Some("nothing was observed yet".into());
+        }
+        let missing = self.needs.iter().find(|probe| model.quality.is_missing(probe));
+        let missing = missing.map(|probe| format!("the probe {probe} is missing"));
+        missing.or_else(|| (self.blind)(model).map(str::to_owned))
+    }
 }
 
 /// All rules. Reports, screens and `explain` walk this list.
@@ -97,8 +111,8 @@ pub fn all(model: &Model) -> Vec<Finding> {
 
 /// The rules that cannot tell on this host, and why.
 #[must_use]
-pub fn undecided(model: &Model) -> Vec<(&'static Detector, &'static str)> {
-    DETECTORS.iter().filter_map(|detector| Some((detector, (detector.blind)(model)?))).collect()
+pub fn undecided(model: &Model) -> Vec<(&'static Detector, String)> {
+    DETECTORS.iter().filter_map(|detector| Some((detector, detector.ignorance(model)?))).collect()
 }
 
 /// Half of somebody's time is an outage for them; a fifth is what users notice.
@@ -156,4 +170,37 @@ fn ratio(part: u64, whole: u64) -> f64 {
 /// Events per second.
 fn per_second(count: u64, ns: u64) -> f64 {
     if ns == 0 { 0.0 } else { count as f64 * 1e9 / ns as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Machine, ProbeStatus};
+    use crate::model::Window;
+    use crate::model::fixture::{batch, machine, model};
+
+    #[test]
+    fn rules_have_their_own_numbers_and_sentences() {
+        let ids: std::collections::BTreeSet<_> = DETECTORS.iter().map(|detector| detector.id).collect();
+        assert_eq!(ids.len(), DETECTORS.len());
+        assert!(DETECTORS.iter().all(|detector| detector.doc.ends_with('.') && !detector.title.ends_with('.')));
+    }
+
+    #[test]
+    fn an_idle_host_has_no_findings_and_every_rule_can_tell() {
+        let model = model(Window::Recent, &[batch(0)]);
+        assert_eq!((all(&model), undecided(&model).len()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn a_missing_probe_makes_rules_undecided() {
+        let probe = ProbeStatus { name: "iter_tcp".into(), ..ProbeStatus::default() };
+        let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
+        model.apply(&batch(0));
+        let ids: Vec<_> = undecided(&model).into_iter().map(|(detector, why)| (detector.id, why)).collect();
+        assert_eq!(
+            ids,
+            [("N1", "the probe iter_tcp is missing".into()), ("N8", "the probe iter_tcp is missing".into())]
+        );
+    }
 }

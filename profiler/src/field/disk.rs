@@ -1,6 +1,6 @@
 //! Table of block devices and operations.
 
-use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use super::{Ctx, Field, Grid, ISSUES, Scope, Subject, Value, field, heaviest_first, needs};
 use crate::batch::DiskStat;
 use crate::model::disk::{Disk, DiskUse, op_name};
 
@@ -37,31 +37,56 @@ const FIELDS: &[Field<Disks>] = &[
     field("disk.size_bytes", "SIZE", 6, 80, "Bytes per request, on average.", |row, _| {
         average(row.usage.bytes, row.usage.requests)
     }),
-    field(
-        "disk.queue_p50_ns",
-        "QUEUE50",
-        9,
-        100,
-        "Median queue time, request allocated to issued, over the window; at most 12.5 % too high.",
-        |row, _| queue(row.sum, 0.5),
+    needs(
+        ISSUES,
+        field(
+            "disk.queue_p50_ns",
+            "QUEUE50",
+            9,
+            100,
+            "Median queue time, request allocated to issued, over the window; at most 12.5 % too high.",
+            |row, _| queue(row.sum, 0.5),
+        ),
     ),
-    field("disk.queue_p99_ns", "QUEUE99", 9, 0, "99th percentile of the queue time, over the window.", |row, _| {
-        queue(row.sum, 0.99)
-    }),
-    field(
-        "disk.service_p50_ns",
-        "DEVICE50",
-        9,
-        100,
-        "Median device time, issued to completed, over the window.",
-        |row, _| Value::quantile(&row.sum.service, 0.5),
+    needs(
+        ISSUES,
+        field("disk.queue_p99_ns", "QUEUE99", 9, 0, "99th percentile of the queue time, over the window.", |row, _| {
+            queue(row.sum, 0.99)
+        }),
     ),
-    field("disk.service_p99_ns", "DEVICE99", 9, 0, "99th percentile of the device time, over the window.", |row, _| {
-        Value::quantile(&row.sum.service, 0.99)
-    }),
-    field("disk.inflight", "INFL", 5, 60, "Requests issued and not complete at the end of the interval.", |row, _| {
-        Value::Count(row.in_flight)
-    }),
+    needs(
+        ISSUES,
+        field(
+            "disk.service_p50_ns",
+            "DEVICE50",
+            9,
+            100,
+            "Median device time, issued to completed, over the window.",
+            |row, _| Value::quantile(&row.sum.service, 0.5),
+        ),
+    ),
+    needs(
+        ISSUES,
+        field(
+            "disk.service_p99_ns",
+            "DEVICE99",
+            9,
+            0,
+            "99th percentile of the device time, over the window.",
+            |row, _| Value::quantile(&row.sum.service, 0.99),
+        ),
+    ),
+    needs(
+        ISSUES,
+        field(
+            "disk.inflight",
+            "INFL",
+            5,
+            60,
+            "Requests issued and not complete at the end of the interval.",
+            |row, _| Value::Count(row.in_flight),
+        ),
+    ),
     field(
         "disk.busy_ratio",
         "UTIL",
@@ -71,9 +96,12 @@ const FIELDS: &[Field<Disks>] = &[
          A parallel device at 100 % may have room.",
         |row, ctx| busy(row, ctx),
     ),
-    field("disk.queue_ratio", "Q-SHARE", 7, 110, "Queue time as a share of queue plus device time.", |row, _| {
-        Value::ratio(row.usage.queue_ns, row.usage.queue_ns + row.usage.device_ns)
-    }),
+    needs(
+        ISSUES,
+        field("disk.queue_ratio", "Q-SHARE", 7, 110, "Queue time as a share of queue plus device time.", |row, _| {
+            Value::ratio(row.usage.queue_ns, row.usage.queue_ns + row.usage.device_ns)
+        }),
+    ),
     field("disk.errors", "ERRORS", 6, 90, "Requests that failed, over the window.", |row, _| {
         Value::Count(row.sum.errors)
     }),

@@ -4,7 +4,7 @@ use profiler_common::file::kind;
 
 use super::disk::average;
 use super::syscall::sampled;
-use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use super::{Ctx, Field, Grid, LATENCIES, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
 use crate::batch::ProcessKey;
 use crate::model::file::{FileUse, files, kind_name};
 use crate::model::time::Recent;
@@ -53,51 +53,73 @@ const FIELDS: &[Field<Files>] = &[
         "Calls per second that make data durable: fsync, fdatasync, sync_file_range, syncfs.",
         |row, ctx| ctx.per_second(ctx.of(&row.usage).syncs),
     ),
-    field(
-        "file.sync_blocked_p50_ns",
-        "SYNC50",
-        9,
-        110,
-        "Median blocked time of a sync that blocked, over the window. Exact counts in powers of two.",
-        |row, _| Value::quantile(&row.usage.sum.sync_blocked, 0.5),
+    needs(
+        SWITCHES,
+        field(
+            "file.sync_blocked_p50_ns",
+            "SYNC50",
+            9,
+            110,
+            "Median blocked time of a sync that blocked, over the window. Exact counts in powers of two.",
+            |row, _| Value::quantile(&row.usage.sum.sync_blocked, 0.5),
+        ),
     ),
-    field("file.sync_blocked_p99_ns", "SYNC99", 9, 80, "99th percentile of the same.", |row, _| {
-        Value::quantile(&row.usage.sum.sync_blocked, 0.99)
-    }),
-    field(
-        "file.read_p99_ns",
-        "READ99",
-        9,
-        100,
-        "99th percentile of the latency of reading calls, entry to return, over the window. Of a sample of all calls.",
-        |row, _| sampled(&row.usage.sum.read_latency, row.usage.sum.reads, 0.99),
+    needs(
+        SWITCHES,
+        field("file.sync_blocked_p99_ns", "SYNC99", 9, 80, "99th percentile of the same.", |row, _| {
+            Value::quantile(&row.usage.sum.sync_blocked, 0.99)
+        }),
     ),
-    field("file.write_p99_ns", "WRITE99", 9, 100, "The same of writing calls.", |row, _| {
-        sampled(&row.usage.sum.write_latency, row.usage.sum.writes, 0.99)
-    }),
-    field(
-        "file.read_blocked_ratio",
-        "RD BLK",
-        6,
-        90,
-        "Blocked time in reading calls as a share of the time of one thread.",
-        |row, ctx| ctx.share(ctx.of(&row.usage).read_blocked_ns),
+    needs(
+        LATENCIES,
+        field(
+            "file.read_p99_ns",
+            "READ99",
+            9,
+            100,
+            "99th percentile of the latency of reading calls, entry to return, over the window. Of a \
+             sample of all calls.",
+            |row, _| sampled(&row.usage.sum.read_latency, row.usage.sum.reads, 0.99),
+        ),
     ),
-    field(
-        "file.write_blocked_ratio",
-        "WR BLK",
-        6,
-        90,
-        "Blocked time in writing calls as a share of the time of one thread.",
-        |row, ctx| ctx.share(ctx.of(&row.usage).write_blocked_ns),
+    needs(
+        LATENCIES,
+        field("file.write_p99_ns", "WRITE99", 9, 100, "The same of writing calls.", |row, _| {
+            sampled(&row.usage.sum.write_latency, row.usage.sum.writes, 0.99)
+        }),
     ),
-    field(
-        "file.sync_blocked_ratio",
-        "SYNC BLK",
-        8,
-        90,
-        "Blocked time in syncs as a share of the time of one thread.",
-        |row, ctx| ctx.share(ctx.of(&row.usage).sync_blocked_ns),
+    needs(
+        SWITCHES,
+        field(
+            "file.read_blocked_ratio",
+            "RD BLK",
+            6,
+            90,
+            "Blocked time in reading calls as a share of the time of one thread.",
+            |row, ctx| ctx.share(ctx.of(&row.usage).read_blocked_ns),
+        ),
+    ),
+    needs(
+        SWITCHES,
+        field(
+            "file.write_blocked_ratio",
+            "WR BLK",
+            6,
+            90,
+            "Blocked time in writing calls as a share of the time of one thread.",
+            |row, ctx| ctx.share(ctx.of(&row.usage).write_blocked_ns),
+        ),
+    ),
+    needs(
+        SWITCHES,
+        field(
+            "file.sync_blocked_ratio",
+            "SYNC BLK",
+            8,
+            90,
+            "Blocked time in syncs as a share of the time of one thread.",
+            |row, ctx| ctx.share(ctx.of(&row.usage).sync_blocked_ns),
+        ),
     ),
 ];
 

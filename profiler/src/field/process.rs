@@ -2,7 +2,7 @@
 
 use profiler_common::syscall::class;
 
-use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use super::{CALLS, Ctx, Field, Grid, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
 use crate::batch::ProcessKey;
 use crate::model::process::Process;
 use crate::model::syscall::CallUse;
@@ -53,69 +53,93 @@ const FIELDS: &[Field<Processes>] = &[
          thread: work was ready and no CPU ran it.",
         |row, ctx| ctx.share(row.usage.runq_wakeup_ns),
     ),
-    field(
-        "cpu.runq_preempted_ratio",
-        "RQ-PREE",
-        7,
-        100,
-        "Run-queue time of all threads after a preemption, switch-out to switch-in, as a share of the time of \
+    needs(
+        SWITCHES,
+        field(
+            "cpu.runq_preempted_ratio",
+            "RQ-PREE",
+            7,
+            100,
+            "Run-queue time of all threads after a preemption, switch-out to switch-in, as a share of the time of \
          one thread.",
-        |row, ctx| ctx.share(row.usage.runq_preempted_ns),
+            |row, ctx| ctx.share(row.usage.runq_preempted_ns),
+        ),
     ),
-    field(
-        "cpu.blocked_ratio",
-        "BLOCKED",
-        7,
-        60,
-        "Blocked time of all threads, switch-out to wake-up, as a share of the time of one thread: idle \
+    needs(
+        SWITCHES,
+        field(
+            "cpu.blocked_ratio",
+            "BLOCKED",
+            7,
+            60,
+            "Blocked time of all threads, switch-out to wake-up, as a share of the time of one thread: idle \
          waits included.",
-        |row, ctx| ctx.share(row.usage.blocked_ns),
+            |row, ctx| ctx.share(row.usage.blocked_ns),
+        ),
     ),
-    field(
-        "cpu.unexplained_ratio",
-        "UNEXPL",
-        6,
-        140,
-        "Wall time of all threads that no state explains, as a share of the time of one thread.",
-        |row, ctx| ctx.share(row.usage.unexplained_ns()),
+    needs(
+        SWITCHES,
+        field(
+            "cpu.unexplained_ratio",
+            "UNEXPL",
+            6,
+            140,
+            "Wall time of all threads that no state explains, as a share of the time of one thread.",
+            |row, ctx| ctx.share(row.usage.unexplained_ns()),
+        ),
     ),
     field("process.threads", "THR", 5, 90, "Threads: alive, or ended and still in the window.", |row, _| {
         Value::Count(row.process.threads.len() as u64)
     }),
-    field(
-        "process.top_wait",
-        "TOP WAIT",
-        14,
-        80,
-        "System call in which most of the blocked time passed, idle waits included.",
-        |row, ctx| top_wait(row, ctx),
+    needs(
+        SWITCHES,
+        field(
+            "process.top_wait",
+            "TOP WAIT",
+            14,
+            80,
+            "System call in which most of the blocked time passed, idle waits included.",
+            |row, ctx| top_wait(row, ctx),
+        ),
     ),
-    field("syscall.calls_s", "CALLS/s", 7, 100, "System calls that returned per second.", |row, ctx| {
-        ctx.per_second(row.calls)
-    }),
-    field(
-        "syscall.errors_s",
-        "ERR/s",
-        6,
-        130,
-        "System calls that failed per second, tries again included.",
-        |row, ctx| ctx.per_second(row.failed),
+    needs(
+        CALLS,
+        field("syscall.calls_s", "CALLS/s", 7, 100, "System calls that returned per second.", |row, ctx| {
+            ctx.per_second(row.calls)
+        }),
     ),
-    field(
-        "file.read_bytes_s",
-        "READ/s",
-        7,
-        60,
-        "Bytes per second that reading calls returned, from files of all kinds.",
-        |row, ctx| ctx.bytes_per_second(row.read_bytes),
+    needs(
+        CALLS,
+        field(
+            "syscall.errors_s",
+            "ERR/s",
+            6,
+            130,
+            "System calls that failed per second, tries again included.",
+            |row, ctx| ctx.per_second(row.failed),
+        ),
     ),
-    field(
-        "file.written_bytes_s",
-        "WRITE/s",
-        7,
-        60,
-        "Bytes per second that writing calls took, to files of all kinds.",
-        |row, ctx| ctx.bytes_per_second(row.written_bytes),
+    needs(
+        CALLS,
+        field(
+            "file.read_bytes_s",
+            "READ/s",
+            7,
+            60,
+            "Bytes per second that reading calls returned, from files of all kinds.",
+            |row, ctx| ctx.bytes_per_second(row.read_bytes),
+        ),
+    ),
+    needs(
+        CALLS,
+        field(
+            "file.written_bytes_s",
+            "WRITE/s",
+            7,
+            60,
+            "Bytes per second that writing calls took, to files of all kinds.",
+            |row, ctx| ctx.bytes_per_second(row.written_bytes),
+        ),
     ),
     field(
         "process.storage_read_bytes_s",

@@ -3,7 +3,7 @@
 use profiler_common::file::kind;
 use profiler_common::syscall::{ERRNO_CLASSES, class};
 
-use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use super::{Ctx, Field, Grid, LATENCIES, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
 use crate::batch::{Hist, ProcessKey};
 use crate::model::file::kind_name;
 use crate::model::syscall::{CallUse, kind_of};
@@ -48,37 +48,50 @@ const FIELDS: &[Field<Syscalls>] = &[
         |row, _| top_error(row.sum),
     ),
     field("syscall.bytes_s", "BYTES/s", 7, 70, "Bytes per second that it moved.", |row, ctx| moved(row, ctx)),
-    field(
-        "syscall.blocked_ratio",
-        "BLOCKED",
-        7,
-        0,
-        "Blocked time inside the call as a share of the time of one thread.",
-        |row, ctx| ctx.share(row.usage.blocked_ns),
+    needs(
+        SWITCHES,
+        field(
+            "syscall.blocked_ratio",
+            "BLOCKED",
+            7,
+            0,
+            "Blocked time inside the call as a share of the time of one thread.",
+            |row, ctx| ctx.share(row.usage.blocked_ns),
+        ),
     ),
-    field(
-        "syscall.blocked_p99_ns",
-        "BLOCK99",
-        9,
-        80,
-        "99th percentile of the blocked time of calls that blocked, over the window. Exact counts in powers of two.",
-        |row, _| Value::quantile(&row.sum.blocked, 0.99),
+    needs(
+        SWITCHES,
+        field(
+            "syscall.blocked_p99_ns",
+            "BLOCK99",
+            9,
+            80,
+            "99th percentile of the blocked time of calls that blocked, over the window. Exact \
+             counts in powers of two.",
+            |row, _| Value::quantile(&row.sum.blocked, 0.99),
+        ),
     ),
-    field(
-        "syscall.latency_p50_ns",
-        "LAT50",
-        9,
-        110,
-        "Median latency, entry to return, over the window. Of a sample of all calls.",
-        |row, _| sampled(&row.sum.latency, row.sum.count, 0.5),
+    needs(
+        LATENCIES,
+        field(
+            "syscall.latency_p50_ns",
+            "LAT50",
+            9,
+            110,
+            "Median latency, entry to return, over the window. Of a sample of all calls.",
+            |row, _| sampled(&row.sum.latency, row.sum.count, 0.5),
+        ),
     ),
-    field(
-        "syscall.latency_p99_ns",
-        "LAT99",
-        9,
-        80,
-        "99th percentile of the latency. Of a sample of all calls.",
-        |row, _| sampled(&row.sum.latency, row.sum.count, 0.99),
+    needs(
+        LATENCIES,
+        field(
+            "syscall.latency_p99_ns",
+            "LAT99",
+            9,
+            80,
+            "99th percentile of the latency. Of a sample of all calls.",
+            |row, _| sampled(&row.sum.latency, row.sum.count, 0.99),
+        ),
     ),
 ];
 

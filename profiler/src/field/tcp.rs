@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use super::{Ctx, Field, Grid, OPENS, Scope, Subject, Value, field, heaviest_first, needs};
 use crate::model::tcp::{Socket, SocketUse, state_name};
 
 /// One row per connection.
@@ -64,17 +64,28 @@ const CONNECTIONS: &[Field<Connections>] = &[
         "Bytes received and not yet read by the application.",
         |row, _| Value::Bytes(row.socket.row.receive_queue_bytes.into()),
     ),
-    field(
-        "net.connect_ns",
-        "CONNECT",
-        8,
-        140,
-        "SYN sent to established or given up; of connections that we opened and watched from the start.",
-        |row, _| row.socket.row.connect_ns.map_or(Value::None, Value::Nanos),
+    needs(
+        OPENS,
+        field(
+            "net.connect_ns",
+            "CONNECT",
+            8,
+            140,
+            "SYN sent to established or given up; of connections that we opened and watched from the start.",
+            |row, _| row.socket.row.connect_ns.map_or(Value::None, Value::Nanos),
+        ),
     ),
-    field("net.age_ns", "AGE", 7, 140, "Since it was opened; unknown if that was before we watched.", |row, ctx| {
-        age(row.socket, ctx)
-    }),
+    needs(
+        OPENS,
+        field(
+            "net.age_ns",
+            "AGE",
+            7,
+            140,
+            "Since it was opened; unknown if that was before we watched.",
+            |row, ctx| age(row.socket, ctx),
+        ),
+    ),
     field("net.netns", "NETNS", 12, 160, "Network namespace.", |row, ctx| {
         Value::Text(ctx.model.namespace(row.socket.row.netns))
     }),

@@ -2,7 +2,7 @@
 
 use profiler_common::task::state;
 
-use super::{Ctx, Field, Grid, Scope, Subject, Value, field, heaviest_first};
+use super::{Ctx, Field, Grid, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
 use crate::batch::ProcessKey;
 use crate::model::task::{Thread, Usage};
 
@@ -30,21 +30,27 @@ const FIELDS: &[Field<Threads>] = &[
          usually block I/O or a kernel lock), stopped, ended.",
         |row, _| Value::Text(state_name(row.thread.state).into()),
     ),
-    field(
-        "thread.wait_call",
-        "WAITS IN",
-        14,
-        60,
-        "System call in which it waits at the end of the interval.",
-        |row, ctx| wait_call(row.thread, ctx),
+    needs(
+        SWITCHES,
+        field(
+            "thread.wait_call",
+            "WAITS IN",
+            14,
+            60,
+            "System call in which it waits at the end of the interval.",
+            |row, ctx| wait_call(row.thread, ctx),
+        ),
     ),
-    field(
-        "thread.waiting_ns",
-        "SINCE",
-        8,
-        60,
-        "How long that wait has lasted, from before the interval if it began there.",
-        |row, _| waiting(row.thread),
+    needs(
+        SWITCHES,
+        field(
+            "thread.waiting_ns",
+            "SINCE",
+            8,
+            60,
+            "How long that wait has lasted, from before the interval if it began there.",
+            |row, _| waiting(row.thread),
+        ),
     ),
     field("cpu.on_ratio", "CPU", 6, 0, "On-CPU time, switch-in to switch-out, as a share of wall time.", |row, ctx| {
         ctx.share(row.usage.cpu_ns)
@@ -57,13 +63,16 @@ const FIELDS: &[Field<Threads>] = &[
         "Run-queue time, wake-up or preemption to switch-in, as a share of wall time.",
         |row, ctx| ctx.share(row.usage.runq_ns()),
     ),
-    field(
-        "cpu.blocked_ratio",
-        "BLOCKED",
-        7,
-        0,
-        "Blocked time, switch-out to wake-up, as a share of wall time.",
-        |row, ctx| ctx.share(row.usage.blocked_ns),
+    needs(
+        SWITCHES,
+        field(
+            "cpu.blocked_ratio",
+            "BLOCKED",
+            7,
+            0,
+            "Blocked time, switch-out to wake-up, as a share of wall time.",
+            |row, ctx| ctx.share(row.usage.blocked_ns),
+        ),
     ),
 ];
 

@@ -24,12 +24,16 @@ const DEPTH_MIN: f64 = 4.0;
 /// Our count of requests and that of `/proc/diskstats` may differ by those under way at either end of the window.
 const COUNT_SLACK: f64 = 0.2;
 
+/// For both times of a request, and for those who wait.
+const PROBES: &[&str] = &["block_rq_issue", "block_rq_complete", "sched_switch", "sys_exit"];
+
 pub(super) const QUEUEING: Detector = Detector {
     id: "S9",
     title: "requests queue in front of a fast device",
     doc: "The 99th percentile of the queue time of reads or writes is above 1 ms and above twice that of the device \
           time, with at least 50 requests and a process that waits for them for 5 % of its time.",
     check: queueing,
+    needs: PROBES,
     blind: queue_unknown,
 };
 
@@ -39,6 +43,7 @@ pub(super) const SATURATED: Detector = Detector {
     doc: "The device is busy for 95 % of the time by /proc/diskstats, has more than 4 requests at once on average, and \
           most of their time passes in the device. Utilization alone says nothing about a parallel device.",
     check: saturated,
+    needs: PROBES,
     blind: no_diskstats,
 };
 

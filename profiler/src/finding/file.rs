@@ -24,6 +24,7 @@ pub(super) const FSYNC_STORM: Detector = Detector {
     doc: "A process makes data durable more than 50 times per second with less than 64 KiB written between two times, \
           and is blocked in that for more than 20 % of its time. The cost is per flush, not per byte.",
     check: fsync_storm,
+    needs: &["sched_switch", "sys_exit"],
     blind: |_| None,
 };
 

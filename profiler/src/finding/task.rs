@@ -20,9 +20,10 @@ const HOGS_MAX: usize = 3;
 pub(super) const RUN_QUEUE: Detector = Detector {
     id: "C1",
     title: "run-queue latency that poses as I/O",
-    doc: "On a host whose CPUs are 80 % busy, more than 25 % of the time that a process waits is on the run queue after \
-          a wake-up, and at least 5 % of its time: the I/O was done, the thread was not running.",
+    doc: "On a host whose CPUs are 80 % busy, more than 25 % of the time that a process waits is on the run queue \
+          after a wake-up, and at least 5 % of its time: the I/O was done, the thread was not running.",
     check: run_queue,
+    needs: &["iter_task", "sched_switch"],
     blind: |model| busy_ratio(&model.host.row.sum.cpu_ns).is_none().then_some("/proc/stat told nothing"),
 };
 
@@ -69,7 +70,8 @@ fn run_queue_of_host(model: &Model) -> Option<Finding> {
             format!("preemption: {} on the run queue after one", nanos(usage.runq_preempted_ns)),
             format!("CPUs taken by the hypervisor: {} stolen", percent(stolen)),
         ],
-        advice: "fewer runnable threads, more CPUs, or a lower priority (nice, cpu.weight) for the processes that have them",
+        advice: "fewer runnable threads, more CPUs, or a lower priority (nice, cpu.weight) for the processes that have \
+                 them",
     })
 }
 

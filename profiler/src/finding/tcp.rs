@@ -25,6 +25,7 @@ pub(super) const LOSS: Detector = Detector {
     doc: "More than 1 % of the segments to a peer, and more than 20, were sent again. Throughput falls as one over the \
           root of the loss.",
     check: loss,
+    needs: &["iter_tcp"],
     blind: |_| None,
 };
 
@@ -34,6 +35,7 @@ pub(super) const OVERFLOW: Detector = Detector {
     doc: "A listener refused connections, or its accept queue is full: the client's SYN goes unanswered and is tried \
           again after 1 s, 3 s, 7 s.",
     check: overflow,
+    needs: &["iter_tcp"],
     blind: |_| None,
 };
 
@@ -86,7 +88,7 @@ fn loss_to(model: &Model, host: &str, peer: &Peer<'_>) -> Option<Finding> {
         impact: lost,
         evidence: vec![
             format!(
-                "{} of {} segments were sent again, on {} connections",
+                "{} of {} segments were sent again, connections: {}",
                 peer.retransmits,
                 peer.segments_out,
                 peer.sockets.len()

@@ -42,6 +42,12 @@ impl Quality {
         Self { missing_probes, ..Self::default() }
     }
 
+    /// Whether a probe that we know of does not work here.
+    #[must_use]
+    pub fn is_missing(&self, probe: &str) -> bool {
+        self.missing_probes.iter().any(|(name, _)| name == probe)
+    }
+
     pub(super) fn apply(&mut self, row: &QualityRow, interval_ns: u64, window: Window) {
         for (name, count) in row.lost.iter().filter(|(_, count)| **count > 0) {
             match self.lost.get_mut(name) {

@@ -134,7 +134,7 @@ fn finding_json(finding: &Finding) -> Json {
 fn checks(model: &Model, findings: &[Finding]) -> Vec<Json> {
     let blind = undecided(model);
     let check = |id: &str| {
-        let why = blind.iter().find(|(detector, _)| detector.id == id).map(|(_, why)| *why);
+        let why = blind.iter().find(|(detector, _)| detector.id == id).map(|(_, why)| why.as_str());
         let found = findings.iter().filter(|finding| finding.id == id).count();
         let result = match (found, why) {
             (1.., _) => "found",

@@ -4,7 +4,7 @@ use profiler_common::disk::op;
 use profiler_common::file::kind;
 
 use super::{json, text};
-use crate::batch::{Batch, DiskStat, Fact, ProbeStatus, TaskRow};
+use crate::batch::{Batch, DiskStat, Fact, ProbeStatus, SocketRow, SocketTotal, TaskRow};
 use crate::finding;
 use crate::model::fixture::{
     EPOLL_WAIT, FSYNC, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, linear8, listener, machine, model,
@@ -14,6 +14,7 @@ use crate::model::{Model, Window};
 
 /// A database that syncs too often, a peer that loses, and a process that nobody knows.
 fn troubled(number: u64) -> Batch {
+    let total = SocketTotal { retransmits: 40 * (number + 1), ..SocketTotal::default() };
     let mut told = Batch {
         facts: vec![named(process(7), "db"), named(process(8), "web"), sda()],
         tasks: vec![
@@ -31,7 +32,7 @@ fn troubled(number: u64) -> Batch {
             calls(process(8), EPOLL_WAIT, kind::ANONYMOUS, 20, 0, 45 * MS),
         ],
         disks: vec![requests(op::WRITE, 220, 1_802_240, MS / 10, MS), requests(op::FLUSH, 200, 0, 0, 3 * MS)],
-        sockets: vec![connection(1, process(8), 1_000, 40), listener(2, process(8), 0, 128, 0)],
+        sockets: vec![SocketRow { total, ..connection(1, process(8), 1_000, 40) }, listener(2, process(8), 0, 128, 0)],
         ..batch(number)
     };
     let requests = [0, 220, 200, 0];
@@ -44,9 +45,11 @@ fn troubled(number: u64) -> Batch {
 
 fn healthy(number: u64) -> Batch {
     let tasks = vec![thread(process(7), 7, 60 * MS)];
+    let disks = vec![requests(op::READ, 100, 1_638_400, MS / 5, 2 * MS)];
     Batch {
         facts: vec![named(process(7), "db"), Fact::NetNamespace { netns: 1, name: "init".into() }],
         tasks,
+        disks,
         ..batch(number)
     }
 }
@@ -59,10 +62,10 @@ fn report(model: &Model) -> String {
 fn a_troubled_host() {
     let mut machine = machine();
     machine.probes.push(ProbeStatus {
-        name: "tcp_drop".into(),
+        name: "block_rq_issue".into(),
         form: None,
         reason: "this kernel has no such tracepoint".into(),
-        without: "reasons of dropped packets".into(),
+        without: "device time, queue time and requests in flight".into(),
     });
     let mut model = Model::new(machine, Window::Whole);
     for number in 0..3 {

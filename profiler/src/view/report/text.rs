@@ -1,5 +1,6 @@
 //! The report for people: plain text, no escapes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
@@ -105,6 +106,10 @@ fn own_cost(model: &Model) -> String {
 
 fn findings_text(model: &Model, findings: &[Finding]) -> String {
     let mut out = String::new();
+    if model.time.batches == 0 {
+        out.push_str("Nothing was observed yet.\n");
+        return out;
+    }
     if findings.is_empty() {
         out.push_str("No findings.\n");
     } else {
@@ -157,16 +162,17 @@ fn table_text(sheet: &Sheet) -> String {
     let shown = &sheet.rows[..sheet.rows.len().min(ROWS_MAX)];
     let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| sheet.columns[*at].hide_below <= WIDTH).collect();
     let mut grid = vec![String::new(); shown.len() + 1];
-    let mut unknown = Vec::new();
+    let mut unknown = BTreeMap::<&str, Vec<&str>>::new();
     for &at in &columns {
         let cells: Vec<&Value> = shown.iter().map(|row| &row.cells[at]).collect();
         let label = sheet.columns[at].label;
         append_column(&mut grid, label, &cells);
         for cell in cells {
-            if let Value::Unknown(why) = cell
-                && !unknown.contains(&(label, *why))
-            {
-                unknown.push((label, *why));
+            if let Value::Unknown(why) = cell {
+                let labels = unknown.entry(why).or_default();
+                if labels.last() != Some(&label) {
+                    labels.push(label);
+                }
             }
         }
     }
@@ -176,8 +182,8 @@ fn table_text(sheet: &Sheet) -> String {
     if sheet.rows.len() > shown.len() {
         let _ = writeln!(out, "… and {} more", sheet.rows.len() - shown.len());
     }
-    for (label, why) in unknown {
-        let _ = writeln!(out, "? under {label}: {why}");
+    for (why, labels) in unknown {
+        let _ = writeln!(out, "? under {}: {why}", labels.join(", "));
     }
     out
 }
