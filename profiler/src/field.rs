@@ -3,11 +3,11 @@
 
 use crate::batch::ProcessKey;
 use crate::model::Model;
-use crate::model::process::{Process, UNNAMED};
-use crate::model::time::{Recent, Reset};
+use crate::model::process::Process;
 
 mod disk;
 mod file;
+mod grid;
 mod process;
 mod syscall;
 mod tcp;
@@ -16,6 +16,7 @@ mod tests;
 mod thread;
 mod value;
 
+use grid::{Ctx, Field, Grid};
 pub use value::Value;
 
 /// The tables that screens and reports show.
@@ -152,110 +153,6 @@ pub struct Row {
     pub cells: Vec<Value>,
 }
 
-/// What a cell is computed from, beside its row.
-struct Ctx<'a> {
-    model: &'a Model,
-    /// The time that rates are over: the last interval live, the whole window in a report.
-    span_ns: u64,
-}
-
-impl Ctx<'_> {
-    /// The numbers that belong to [`Self::span_ns`].
-    fn of<'r, T: Reset>(&self, recent: &'r Recent<T>) -> &'r T {
-        recent.of(self.model.window)
-    }
-
-    fn seconds(&self) -> Option<f64> {
-        (self.span_ns > 0).then(|| self.span_ns as f64 / 1e9)
-    }
-
-    /// Things per second.
-    fn per_second(&self, count: u64) -> Value {
-        self.seconds().map_or(Value::None, |seconds| Value::PerSecond(count as f64 / seconds))
-    }
-
-    /// Bytes per second.
-    fn bytes_per_second(&self, bytes: u64) -> Value {
-        self.seconds().map_or(Value::None, |seconds| Value::BytesPerSecond(bytes as f64 / seconds))
-    }
-
-    /// Share of the time of one CPU, or of one thread.
-    fn share(&self, ns: u64) -> Value {
-        Value::ratio(ns, self.span_ns)
-    }
-
-    /// Name of a process.
-    fn comm(&self, key: ProcessKey) -> Value {
-        let comm = self.model.processes.get(&key).and_then(|process| process.comm(key));
-        comm.map_or(Value::Unknown(UNNAMED), |comm| Value::Text(comm.to_owned()))
-    }
-}
-
-/// How a metric is taken out of a row.
-type Get<G> = for<'a, 'r> fn(&'r <G as Grid>::Row<'a>, &'r Ctx<'a>) -> Value;
-
-/// A metric: declared once, here, for every screen, sort key, report and export.
-struct Field<G: Grid> {
-    column: Column,
-    get: Get<G>,
-    needs: Option<Need>,
-}
-
-impl<G: Grid> Field<G> {
-    /// Why the metric is unknown on this host, if it is.
-    fn missing(&self, model: &Model) -> Option<Value> {
-        let need = self.needs.filter(|need| model.quality.is_missing(need.probe))?;
-        Some(Value::Unknown(need.why))
-    }
-}
-
-/// A probe that a metric needs.
-#[derive(Clone, Copy)]
-struct Need {
-    probe: &'static str,
-    why: &'static str,
-}
-
-const SWITCHES: Need = Need { probe: "sched_switch", why: "the probe sched_switch is missing" };
-const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exit is missing" };
-const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
-const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };
-const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };
-
-/// A table: its metrics, and how its rows are found.
-trait Grid: Sized + 'static {
-    /// What its getters look at.
-    type Row<'a>;
-
-    const FIELDS: &'static [Field<Self>];
-
-    /// Its rows, the most important first.
-    fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, Self::Row<'a>)>;
-}
-
-/// Declares a metric. Width 0 marks the flexible column of a table.
-const fn field<G: Grid>(
-    id: &'static str,
-    label: &'static str,
-    width: u16,
-    hide_below: u16,
-    doc: &'static str,
-    get: Get<G>,
-) -> Field<G> {
-    Field { column: Column { id, label, doc, width, hide_below }, get, needs: None }
-}
-
-/// Marks a metric that is unknown, not zero, without a probe.
-const fn needs<G: Grid>(need: Need, mut field: Field<G>) -> Field<G> {
-    field.needs = Some(need);
-    field
-}
-
-/// Orders rows by weight, the greatest first; equal ones by subject, so that they hold still.
-fn heaviest_first<R>(rows: &mut [(Subject, R)], weight: impl Fn(&R) -> u64) {
-    rows.sort_by_cached_key(|(subject, row)| (std::cmp::Reverse(weight(row)), subject.clone()));
-}
-
 /// The columns of a table, which need no model.
 #[must_use]
 pub fn columns(table: Table) -> Vec<Column> {
@@ -277,26 +174,33 @@ pub fn columns(table: Table) -> Vec<Column> {
 /// ([`crate::model::Window`]); percentiles are over the window in both.
 #[must_use]
 pub fn sheet(model: &Model, table: Table, scope: &Scope) -> Sheet {
-    fn rows<G: Grid>(ctx: &Ctx<'_>, scope: &Scope) -> Vec<Row> {
-        let missing: Vec<Option<Value>> = G::FIELDS.iter().map(|field| field.missing(ctx.model)).collect();
-        let fill = |(subject, row)| {
-            let cell = |(field, missing): (&Field<G>, &Option<Value>)| {
-                missing.clone().unwrap_or_else(|| (field.get)(&row, ctx))
-            };
-            let cells = G::FIELDS.iter().zip(&missing).map(cell).collect();
-            Row { subject, cells }
-        };
-        G::rows(ctx, scope).into_iter().map(fill).collect()
-    }
+    top(model, table, scope, usize::MAX).0
+}
+
+/// The first rows of a table, at most `max`, and how many more there are. Rows that nobody sees cost next to nothing.
+#[must_use]
+pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, usize) {
     let ctx = Ctx { model, span_ns: model.span_ns() };
-    let rows = match table {
-        Table::Processes => rows::<process::Processes>(&ctx, scope),
-        Table::Threads => rows::<thread::Threads>(&ctx, scope),
-        Table::Disks => rows::<disk::Disks>(&ctx, scope),
-        Table::Files => rows::<file::Files>(&ctx, scope),
-        Table::Connections => rows::<tcp::Connections>(&ctx, scope),
-        Table::Listeners => rows::<tcp::Listeners>(&ctx, scope),
-        Table::Syscalls => rows::<syscall::Syscalls>(&ctx, scope),
+    let (rows, more) = match table {
+        Table::Processes => fill::<process::Processes>(&ctx, scope, max),
+        Table::Threads => fill::<thread::Threads>(&ctx, scope, max),
+        Table::Disks => fill::<disk::Disks>(&ctx, scope, max),
+        Table::Files => fill::<file::Files>(&ctx, scope, max),
+        Table::Connections => fill::<tcp::Connections>(&ctx, scope, max),
+        Table::Listeners => fill::<tcp::Listeners>(&ctx, scope, max),
+        Table::Syscalls => fill::<syscall::Syscalls>(&ctx, scope, max),
     };
-    Sheet { table, columns: columns(table), rows }
+    (Sheet { table, columns: columns(table), rows }, more)
+}
+
+fn fill<G: Grid>(ctx: &Ctx<'_>, scope: &Scope, max: usize) -> (Vec<Row>, usize) {
+    let missing: Vec<Option<Value>> = G::FIELDS.iter().map(|field| field.missing(ctx.model)).collect();
+    let fill = |(subject, row)| {
+        let cell =
+            |(field, missing): (&Field<G>, &Option<Value>)| missing.clone().unwrap_or_else(|| (field.get)(&row, ctx));
+        Row { subject, cells: G::FIELDS.iter().zip(&missing).map(cell).collect() }
+    };
+    let rows = G::rows(ctx, scope);
+    let more = rows.len().saturating_sub(max);
+    (rows.into_iter().take(max).map(fill).collect(), more)
 }

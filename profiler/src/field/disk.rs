@@ -1,6 +1,7 @@
 //! Table of block devices and operations.
 
-use super::{Ctx, Field, Grid, ISSUES, Scope, Subject, Value, field, heaviest_first, needs};
+use super::grid::{Ctx, Field, Grid, ISSUES, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
 use crate::batch::DiskStat;
 use crate::model::disk::{Disk, DiskUse, op_name};
 

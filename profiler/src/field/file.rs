@@ -3,8 +3,9 @@
 use profiler_common::file::kind;
 
 use super::disk::average;
+use super::grid::{Ctx, Field, Grid, LATENCIES, SWITCHES, field, heaviest_first, needs};
 use super::syscall::sampled;
-use super::{Ctx, Field, Grid, LATENCIES, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
 use crate::model::file::{FileUse, files, kind_name};
 use crate::model::time::Recent;

@@ -2,7 +2,8 @@
 
 use profiler_common::syscall::class;
 
-use super::{CALLS, Ctx, Field, Grid, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
+use super::grid::{CALLS, Ctx, Field, Grid, SWITCHES, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
 use crate::model::process::Process;
 use crate::model::syscall::CallUse;

@@ -3,7 +3,8 @@
 use profiler_common::file::kind;
 use profiler_common::syscall::{ERRNO_CLASSES, class};
 
-use super::{Ctx, Field, Grid, LATENCIES, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
+use super::grid::{Ctx, Field, Grid, LATENCIES, SWITCHES, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
 use crate::batch::{Hist, ProcessKey};
 use crate::model::file::kind_name;
 use crate::model::syscall::{CallUse, kind_of};

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Ctx, Field, Grid, OPENS, Scope, Subject, Value, field, heaviest_first, needs};
+use super::grid::{Ctx, Field, Grid, OPENS, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
 use crate::model::tcp::{Socket, SocketUse, state_name};
 
 /// One row per connection.

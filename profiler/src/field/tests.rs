@@ -3,7 +3,7 @@
 use profiler_common::disk::op;
 use profiler_common::file::kind;
 
-use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet};
+use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
 use crate::batch::{Batch, TaskRow};
 use crate::model::Window;
 use crate::model::fixture::{
@@ -139,4 +139,23 @@ fn a_wait_that_began_long_ago_shows_its_length() {
     let sheet = sheet(&model(Window::Recent, &[told]), Table::Threads, &Scope::default());
     assert_eq!(cell(&sheet, 0, "thread.waiting_ns"), &Value::Nanos(90 * SECOND));
     assert_eq!(cell(&sheet, 0, "thread.wait_call"), &Value::Text("futex".into()));
+}
+
+#[test]
+fn the_top_of_a_table_says_how_much_more_there_is() {
+    let model = model(Window::Recent, &[busy()]);
+    let (first, more) = top(&model, Table::Syscalls, &Scope::default(), 2);
+    let all = sheet(&model, Table::Syscalls, &Scope::default());
+    assert_eq!((&first.rows[..], more), (&all.rows[..2], 3));
+}
+
+#[test]
+fn a_missing_probe_makes_its_metrics_unknown() {
+    let probe = crate::batch::ProbeStatus { name: "sched_switch".into(), ..Default::default() };
+    let machine = crate::batch::Machine { probes: vec![probe], ..crate::model::fixture::machine() };
+    let mut model = crate::model::Model::new(machine, Window::Recent);
+    model.apply(&busy());
+    let sheet = sheet(&model, Table::Processes, &Scope::default());
+    assert_eq!(cell(&sheet, 0, "cpu.blocked_ratio"), &Value::Unknown("the probe sched_switch is missing"));
+    assert_eq!(cell(&sheet, 0, "cpu.on_ratio"), &Value::Ratio(0.3));
 }

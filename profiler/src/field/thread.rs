@@ -2,7 +2,8 @@
 
 use profiler_common::task::state;
 
-use super::{Ctx, Field, Grid, SWITCHES, Scope, Subject, Value, field, heaviest_first, needs};
+use super::grid::{Ctx, Field, Grid, SWITCHES, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
 use crate::model::task::{Thread, Usage};
 

@@ -7,7 +7,7 @@ use profiler_common::disk::op;
 
 use super::{Detector, Finding, VOLUME_MIN, named, nanos, per_second, percent, ratio, severity, victims};
 use crate::batch::ProcessKey;
-use crate::field::Subject;
+use crate::field::{Subject, Value};
 use crate::model::Model;
 use crate::model::disk::{Disk, DiskUse, op_name};
 use crate::model::file::storage;
@@ -87,11 +87,14 @@ fn queueing_op(model: &Model, device: u32, disk: &Disk, operation: u32) -> Optio
         subject: name,
         victims: named(model, &losers, "waiting for storage"),
         impact,
-        evidence: vec![
-            format!("queue time p99 ≤ {}, device time p99 ≤ {}", nanos(queue_ns), nanos(device_ns)),
-            format!("{} of all request time passed in the queue", percent(share)),
-            format!("{} requests, {:.0}/s", usage.requests, per_second(usage.requests, model.time.window_ns)),
-        ],
+        evidence: evidence(
+            model,
+            [
+                format!("queue time p99 ≤ {}, device time p99 ≤ {}", nanos(queue_ns), nanos(device_ns)),
+                format!("{} of all request time passed in the queue", percent(share)),
+                format!("{} requests, {:.0}/s", usage.requests, per_second(usage.requests, model.time.window_ns)),
+            ],
+        ),
         witness: witness(disk, operation),
         rejected,
         advice: "lower the concurrency of the busiest writer or give it a lower I/O weight; use scheduler `none` on \
@@ -132,20 +135,31 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
         subject: name,
         victims: named(model, &losers, "waiting for storage"),
         impact,
-        evidence: vec![
-            format!("{depth:.1} requests queued or in flight on average"),
-            format!("device time p99 ≤ {} ({})", nanos(service), op_name(worst)),
-            format!(
-                "{:.0} requests/s, {:#}",
-                per_second(requests, window_ns),
-                crate::field::Value::BytesPerSecond(per_second(sum(|usage| usage.bytes), window_ns)),
-            ),
-        ],
+        evidence: evidence(
+            model,
+            [
+                format!("{depth:.1} requests queued or in flight on average"),
+                format!("device time p99 ≤ {} ({})", nanos(service), op_name(worst)),
+                format!(
+                    "{:.0} requests/s, {:#}",
+                    per_second(requests, window_ns),
+                    Value::BytesPerSecond(per_second(sum(|usage| usage.bytes), window_ns)),
+                ),
+            ],
+        ),
         witness: Some(format!("/proc/diskstats: busy {} of the time", percent(busy))),
         rejected,
         advice: "cut or spread the demand of the processes at the top of the file table, move one of them to another \
                  device, or use a faster one",
     })
+}
+
+/// Evidence, with what it cannot tell where several devices are in use.
+fn evidence<const N: usize>(model: &Model, lines: [String; N]) -> Vec<String> {
+    let used = |disk: &&Disk| disk.ops.iter().any(|usage| usage.sum.requests > 0);
+    let used = model.disks.values().filter(used).count();
+    let unclear = || format!("{used} devices had requests; who waits for which is not recorded");
+    lines.into_iter().chain((used > 1).then(unclear)).collect()
 }
 
 /// Blocked time in calls that an operation can hold up.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
-use crate::field::{Row, Scope, Sheet, Subject, Table, sheet};
+use crate::field::{Row, Scope, Sheet, Subject, Table, top};
 use crate::finding::{DETECTORS, Finding, undecided};
 use crate::model::{Model, Window};
 
@@ -18,7 +18,7 @@ const ROWS_MAX: usize = 1_000;
 pub fn json(model: &Model, findings: &[Finding]) -> String {
     let tables: Map<String, Json> = Table::ALL
         .into_iter()
-        .map(|table| (table.id().to_owned(), table_json(&sheet(model, table, &Scope::default()))))
+        .map(|table| (table.id().to_owned(), table_json(&top(model, table, &Scope::default(), ROWS_MAX))))
         .collect();
     let report = json!({
         "schema": SCHEMA,
@@ -162,14 +162,14 @@ fn subject_json(subject: &Subject) -> Json {
     }
 }
 
-fn table_json(sheet: &Sheet) -> Json {
+fn table_json((sheet, more): &(Sheet, usize)) -> Json {
     let columns: Vec<Json> = sheet
         .columns
         .iter()
         .map(|column| json!({ "id": column.id, "label": column.label, "doc": column.doc }))
         .collect();
-    let rows: Vec<Json> = sheet.rows.iter().take(ROWS_MAX).map(|row| row_json(sheet, row)).collect();
-    json!({ "columns": columns, "rows": rows, "omitted": sheet.rows.len().saturating_sub(ROWS_MAX) })
+    let rows: Vec<Json> = sheet.rows.iter().map(|row| row_json(sheet, row)).collect();
+    json!({ "columns": columns, "rows": rows, "omitted": more })
 }
 
 fn row_json(sheet: &Sheet, row: &Row) -> Json {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
-use crate::field::{Scope, Sheet, Table, Value, sheet};
+use crate::field::{Scope, Sheet, Table, Value, top};
 use crate::finding::{DETECTORS, Finding, undecided};
 use crate::model::{Model, Window};
 
@@ -21,7 +21,7 @@ pub fn text(model: &Model, findings: &[Finding]) -> String {
     let mut out = header(model);
     out.push_str(&findings_text(model, findings));
     for table in Table::ALL {
-        out.push_str(&table_text(&sheet(model, table, &Scope::default())));
+        out.push_str(&table_text(&top(model, table, &Scope::default(), ROWS_MAX)));
     }
     out
 }
@@ -152,19 +152,18 @@ fn line(out: &mut String, label: &str, text: &str) {
     let _ = writeln!(out, "{label:INDENT$}{text}");
 }
 
-fn table_text(sheet: &Sheet) -> String {
+fn table_text((sheet, more): &(Sheet, usize)) -> String {
     let mut out = format!("\n{}", sheet.table.title());
     if sheet.rows.is_empty() {
         out.push_str(": none\n");
         return out;
     }
     out.push('\n');
-    let shown = &sheet.rows[..sheet.rows.len().min(ROWS_MAX)];
     let columns: Vec<usize> = (0..sheet.columns.len()).filter(|at| sheet.columns[*at].hide_below <= WIDTH).collect();
-    let mut grid = vec![String::new(); shown.len() + 1];
+    let mut grid = vec![String::new(); sheet.rows.len() + 1];
     let mut unknown = BTreeMap::<&str, Vec<&str>>::new();
     for &at in &columns {
-        let cells: Vec<&Value> = shown.iter().map(|row| &row.cells[at]).collect();
+        let cells: Vec<&Value> = sheet.rows.iter().map(|row| &row.cells[at]).collect();
         let label = sheet.columns[at].label;
         append_column(&mut grid, label, &cells);
         for cell in cells {
@@ -179,8 +178,8 @@ fn table_text(sheet: &Sheet) -> String {
     for row in grid {
         let _ = writeln!(out, "{}", row.trim_end());
     }
-    if sheet.rows.len() > shown.len() {
-        let _ = writeln!(out, "… and {} more", sheet.rows.len() - shown.len());
+    if *more > 0 {
+        let _ = writeln!(out, "… and {more} more");
     }
     for (why, labels) in unknown {
         let _ = writeln!(out, "? under {}: {why}", labels.join(", "));
