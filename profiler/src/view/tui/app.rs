@@ -19,6 +19,8 @@ mod mouse;
 pub mod panel;
 pub mod session;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
 /// Ticks after which a notice goes away.
 const NOTICE_TICKS: u32 = 8;

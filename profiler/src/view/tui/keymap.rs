@@ -308,6 +308,48 @@ mod tests {
     }
 
     #[test]
+    fn every_action_has_a_key() {
+        let actions = [
+            Action::Quit,
+            Action::Suspend,
+            Action::Help,
+            Action::Back,
+            Action::Out,
+            Action::Open,
+            Action::Explain,
+            Action::ScreenNext,
+            Action::ScreenPrevious,
+            Action::Up,
+            Action::Down,
+            Action::HalfUp,
+            Action::HalfDown,
+            Action::PageUp,
+            Action::PageDown,
+            Action::First,
+            Action::Last,
+            Action::Filter,
+            Action::Sort,
+            Action::SortLeft,
+            Action::SortRight,
+            Action::Reverse,
+            Action::Choose,
+            Action::Keep,
+            Action::Threads,
+            Action::ListNext,
+            Action::Hold,
+            Action::Report,
+            Action::StepBack,
+            Action::StepOn,
+            Action::Slower,
+            Action::Faster,
+        ];
+        let screens = (1..=6).map(Action::Screen);
+        for action in actions.into_iter().chain(screens) {
+            assert!(BINDINGS.iter().any(|binding| binding.action == action), "{action:?}");
+        }
+    }
+
+    #[test]
     fn every_scope_is_in_the_help() {
         for binding in BINDINGS {
             assert!(Scope::ALL.contains(&binding.scope));

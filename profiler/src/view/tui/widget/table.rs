@@ -9,10 +9,14 @@ use crate::view::tui::theme::Role;
 use crate::view::tui::widget::bar::{self, Part};
 use crate::view::tui::widget::pen::{Pen, split_top};
 
-/// The flexible column is never narrower.
-const FLEXIBLE_MIN: u16 = 8;
+/// The flexible column is never narrower: it names the row. A tiny terminal has less of it.
+const FLEXIBLE_MIN: u16 = 16;
+/// The same on a terminal of less than [`TINY`] columns.
+const FLEXIBLE_TINY: u16 = 10;
+/// Narrower than this is tiny.
+const TINY: u16 = 60;
 /// What the flexible column has beyond that, before columns stand further apart.
-const FLEXIBLE_GOOD: u16 = 12;
+const FLEXIBLE_GOOD: u16 = 8;
 /// From this width on, rows have bars.
 const BARS_MIN: u16 = 110;
 /// Cells of the bar of a row, at most.
@@ -87,10 +91,11 @@ pub fn draw(pen: &mut Pen<'_>, area: Rect, table: &Table<'_>) {
     if table.grid.sheet.rows.is_empty() {
         pen.put(area.x + 2, body.y, area.width.saturating_sub(2), table.empty, Role::Muted);
     }
+    let cells: Vec<_> = placed.iter().map(|placed| (*placed, is_left(table, placed.index))).collect();
     let shown = table.grid.sheet.rows.iter().enumerate().skip(table.pane.scroll);
     for (y, (index, row)) in (body.y..body.bottom()).zip(shown) {
         let line = Rect { y, height: 1, ..area };
-        draw_row(pen, line, row, &placed);
+        draw_row(pen, line, row, &cells);
         if let (Some(bar), Some(parts)) = (bar, table.bars.get(index)) {
             bar::draw(pen, Rect { y, ..bar }, parts);
         }
@@ -139,8 +144,9 @@ fn layout(columns: &[Column], bars: &[[Part; 5]], area: Rect) -> (Vec<Placed>, O
 fn place(columns: &[Column], area: Rect) -> Vec<Placed> {
     let room = area.width.saturating_sub(2);
     let mut shown: Vec<usize> = (0..columns.len()).filter(|index| columns[*index].hide_below <= area.width).collect();
+    let flexible = if area.width < TINY { FLEXIBLE_TINY } else { FLEXIBLE_MIN };
     let need = |shown: &[usize], gap: u16| -> u16 {
-        let least = |width: u16| if width == 0 { FLEXIBLE_MIN } else { width };
+        let least = |width: u16| if width == 0 { flexible } else { width };
         shown.iter().map(|index| least(columns[*index].width) + gap).sum::<u16>().saturating_sub(gap)
     };
     while shown.len() > 1 && need(&shown, 1) > room {
@@ -153,7 +159,7 @@ fn place(columns: &[Column], area: Rect) -> Vec<Placed> {
     shown
         .into_iter()
         .map(|index| {
-            let width = if columns[index].width == 0 { FLEXIBLE_MIN + spare } else { columns[index].width };
+            let width = if columns[index].width == 0 { flexible + spare } else { columns[index].width };
             let placed = Placed { index, x, width };
             x += width + gap;
             placed
@@ -191,16 +197,14 @@ fn is_left(table: &Table<'_>, index: usize) -> bool {
     first.map_or(table.grid.sheet.columns[index].width == 0, |cell| matches!(cell, Value::Text(_)))
 }
 
-fn draw_row(pen: &mut Pen<'_>, line: Rect, row: &Row, placed: &[Placed]) {
-    for placed in placed {
+fn draw_row(pen: &mut Pen<'_>, line: Rect, row: &Row, placed: &[(Placed, bool)]) {
+    for (placed, left) in placed {
         let Some(cell) = row.cells.get(placed.index) else { continue };
-        let text = cell.to_string();
-        match cell {
-            Value::Text(_) => {
-                pen.put(placed.x, line.y, placed.width, &text, Role::Text);
-            }
-            Value::None | Value::Unknown(_) => pen.put_right(placed.x, line.y, placed.width, &text, Role::Muted),
-            _ => pen.put_right(placed.x, line.y, placed.width, &text, Role::Text),
+        let role = if matches!(cell, Value::None | Value::Unknown(_)) { Role::Muted } else { Role::Text };
+        if *left {
+            pen.put(placed.x, line.y, placed.width, &cell.to_string(), role);
+        } else {
+            pen.put_right(placed.x, line.y, placed.width, &cell.to_string(), role);
         }
     }
 }
