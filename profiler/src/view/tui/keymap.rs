@@ -266,7 +266,7 @@ pub const BINDINGS: &[Binding] = &[
 ];
 
 /// The bindings of some scopes, in order.
-pub fn of<'a>(scopes: &'a [Scope]) -> impl Iterator<Item = &'static Binding> + 'a {
+pub fn of(scopes: &[Scope]) -> impl Iterator<Item = &'static Binding> {
     BINDINGS.iter().filter(move |binding| scopes.contains(&binding.scope))
 }
 

@@ -94,13 +94,16 @@ impl Screen {
     }
 }
 
+/// Where lists go, titles included, and the panel.
+type Placement = (Vec<(List, Rect)>, Rect);
+
 /// What a screen consists of.
 #[derive(Clone, Copy)]
 pub struct Page {
     /// Name of its tab.
     pub name: &'static str,
     /// Where its lists and its panel go within the body.
-    place: fn(Rect, &View, &App) -> (Vec<(List, Rect)>, Rect),
+    place: fn(Rect, &View, &App) -> Placement,
     /// Draws them.
     draw: fn(&mut Pen<'_>, &Places, &View, &App),
 }
@@ -157,7 +160,7 @@ fn too_small(pen: &mut Pen<'_>, screen: Rect) {
 }
 
 /// One list, and below it the panel of the selected row if there is room for both.
-fn stack(body: Rect, view: &View, app: &App) -> (Vec<(List, Rect)>, Rect) {
+fn stack(body: Rect, view: &View, app: &App) -> Placement {
     let (top, panel) = split_bottom(body, panel_height(body, view));
     (vec![(app.active(), top)], panel)
 }

@@ -201,16 +201,14 @@ impl Glyphs {
 /// One character for one character, so that columns stay where they are.
 const fn ascii(char: char) -> char {
     match char {
-        '≤' => '<',
-        '≥' => '>',
+        '≤' | '←' => '<',
+        '≥' | '›' => '>',
         'µ' | 'μ' => 'u',
         '–' | '—' | '─' | '→' => '-',
         '×' => 'x',
         '·' | '…' => '.',
-        '›' => '>',
         '“' | '”' => '"',
         '‘' | '’' => '\'',
-        '←' => '<',
         '┌' | '┐' | '└' | '┘' => '+',
         '│' => '|',
         '\u{a0}' | '\u{202f}' | '\u{2009}' => ' ',

@@ -7,7 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::view::tui::app::App;
 use crate::view::tui::app::list::List;
 use crate::view::tui::app::snapshot::View;
-use crate::view::tui::screen::{Page, Places};
+use crate::view::tui::screen::{Page, Placement, Places};
 use crate::view::tui::theme::Role;
 use crate::view::tui::widget::pen::{Pen, split_bottom, split_top, wrap};
 use crate::view::tui::widget::table::{self, Focus};
@@ -26,7 +26,7 @@ const HEAD: u16 = 1;
 /// Cells in front of a claim: mark, severity, impact.
 const LEAD: u16 = 14;
 
-fn place(body: Rect, view: &View, _: &App) -> (Vec<(List, Rect)>, Rect) {
+fn place(body: Rect, view: &View, _: &App) -> Placement {
     let (_, body) = split_top(body, 1);
     let (findings, host) = if body.height < HOST_MIN {
         (body, Rect::default())
@@ -54,7 +54,7 @@ fn verdict(pen: &mut Pen<'_>, line: Rect, view: &View) {
     match (view.header.batches, view.findings.first()) {
         (0, _) => pen.then(&mut x, line.y, line.right(), "waiting for the first interval", Role::Muted),
         (_, None) => {
-            let text = format!("No bottleneck found in the last {}", window);
+            let text = format!("No bottleneck found in the last {window}");
             pen.then(&mut x, line.y, line.right(), &text, Role::Good);
         }
         (_, Some(finding)) => {

@@ -6,7 +6,7 @@ use crate::field::Table;
 use crate::view::tui::app::App;
 use crate::view::tui::app::list::List;
 use crate::view::tui::app::snapshot::View;
-use crate::view::tui::screen::{Page, TABLE_HEAD, draw_stack};
+use crate::view::tui::screen::{Page, Placement, TABLE_HEAD, draw_stack};
 use crate::view::tui::widget::pen::split_top;
 
 /// The screen.
@@ -15,7 +15,7 @@ pub const PAGE: Page = Page { name: "TCP", place, draw: draw_stack };
 /// A third at most, so that connections keep most of the screen.
 const LISTENERS_SHARE: u16 = 3;
 
-fn place(body: Rect, view: &View, _: &App) -> (Vec<(List, Rect)>, Rect) {
+fn place(body: Rect, view: &View, _: &App) -> Placement {
     let listeners = view.grid(Table::Listeners).map_or(0, |grid| grid.total);
     let wanted = u16::try_from(listeners).unwrap_or(u16::MAX).saturating_add(TABLE_HEAD);
     let height = if listeners == 0 { 0 } else { wanted.min((body.height / LISTENERS_SHARE).max(TABLE_HEAD + 1)) };

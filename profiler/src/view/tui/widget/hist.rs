@@ -1,6 +1,7 @@
 //! Two histograms on one scale of time, so that they can be compared: queue beside device time, blocked beside all.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ratatui::layout::Rect;
 
@@ -59,23 +60,23 @@ fn octaves(hist: &Hist) -> BTreeMap<u32, u64> {
 }
 
 /// Octaves to show: all that have counts, or as many of the greatest as there are lines.
-fn shown(pair: &[BTreeMap<u32, u64>; 2], lines: u16) -> std::ops::RangeInclusive<u32> {
+fn shown(pair: &[BTreeMap<u32, u64>; 2], lines: u16) -> Range<u32> {
     let keys = || pair.iter().flat_map(BTreeMap::keys).copied();
-    let (Some(low), Some(high)) = (keys().min(), keys().max()) else { return 1..=0 };
-    low.max((high + 1).saturating_sub(lines.into()))..=high
+    let (Some(low), Some(high)) = (keys().min(), keys().max()) else { return Range::default() };
+    low.max((high + 1).saturating_sub(lines.into()))..high + 1
 }
 
 /// What a line stands for; the first one takes all that is below it, too.
-fn within(counts: &BTreeMap<u32, u64>, octave: u32, range: &std::ops::RangeInclusive<u32>) -> u64 {
-    if octave == *range.start() {
+fn within(counts: &BTreeMap<u32, u64>, octave: u32, range: &Range<u32>) -> u64 {
+    if octave == range.start {
         counts.range(..=octave).map(|(_, count)| count).sum()
     } else {
         counts.get(&octave).copied().unwrap_or_default()
     }
 }
 
-fn label(octave: u32, range: &std::ops::RangeInclusive<u32>) -> String {
-    if octave == *range.start() {
+fn label(octave: u32, range: &Range<u32>) -> String {
+    if octave == range.start {
         return format!("< {}", Value::Nanos(1 << (octave + 1)));
     }
     format!("≥ {}", Value::Nanos(1 << octave))
@@ -117,7 +118,7 @@ mod tests {
     fn what_does_not_fit_is_added_to_the_first_line() {
         let counts = BTreeMap::from([(10, 1), (11, 2), (12, 4)]);
         let range = shown(&[counts.clone(), BTreeMap::new()], 2);
-        assert_eq!(range, 11..=12);
+        assert_eq!(range, 11..13);
         assert_eq!(range.clone().map(|octave| within(&counts, octave, &range)).sum::<u64>(), 7);
     }
 }

@@ -68,7 +68,7 @@ fn area(size: Size) -> Rect {
 fn name(app: &App) -> String {
     match app.active() {
         List::Findings => "Finding".into(),
-        list => format!("{}: the selected row", list.name()),
+        list @ List::Rows(_) => format!("{}: the selected row", list.name()),
     }
 }
 
