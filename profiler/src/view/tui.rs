@@ -100,6 +100,7 @@ pub async fn run(
         let effects = tokio::select! {
             biased;
             () = at(due) => {
+                session.refresh();
                 world.guard.draw(&session.view, &session.app).map_err(failed)?;
                 world.drawn = Instant::now();
                 due = None;
@@ -107,10 +108,13 @@ pub async fn run(
             }
             msg = world.next() => session.handle(msg),
             item = feed.recv(), if feeding => match item.transpose()? {
-                Some(Feed::Batch(batch)) => session.learn(&batch),
+                Some(Feed::Batch(batch)) => {
+                    session.learn(&batch);
+                    Vec::new()
+                }
                 Some(Feed::Rewind) => {
                     session.rewind(&blank);
-                    continue;
+                    Vec::new()
                 }
                 Some(Feed::Ended) => session.handle(Msg::Ended),
                 None => {

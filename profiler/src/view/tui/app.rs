@@ -27,11 +27,9 @@ const NOTICE_TICKS: u32 = 8;
 /// Longest filter that is taken.
 const FILTER_MAX: usize = 64;
 
-/// Everything that happens to the screen.
+/// Everything that happens to the screen, but for batches: these the session learns by itself.
 #[derive(Clone, Debug)]
 pub enum Msg {
-    /// The model has learnt something.
-    Batch,
     /// A key was pressed.
     Key(KeyEvent),
     /// Something was done with the mouse.
@@ -334,7 +332,6 @@ impl App {
 pub fn update(app: &mut App, view: &View, model: &Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Quit => return vec![Effect::Quit],
-        Msg::Batch => app.silent_ticks = 0,
         Msg::Tick => app.tick(),
         Msg::Notice(notice) => app.tell(notice),
         Msg::Resized(width, height) => app.size = Size::new(width, height),

@@ -147,6 +147,12 @@ pub fn session(model: Model, mode: Mode, (width, height): (u16, u16)) -> Session
     session
 }
 
+/// Another second passes.
+pub fn learn(session: &mut Session, number: u64) {
+    session.learn(&second(number));
+    session.refresh();
+}
+
 /// Presses keys, one letter each; `\n` is Enter, `\t` is Tab, `\u{1b}` is Esc.
 pub fn press(session: &mut Session, keys: &str) {
     for letter in keys.chars() {

@@ -6,13 +6,20 @@ use std::sync::Once;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::DisableMouseCapture;
 use ratatui::crossterm::execute;
+use ratatui::crossterm::style::Print;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::layout::Rect;
 
 use crate::view::tui::app::snapshot::View;
 use crate::view::tui::app::{App, Msg};
 use crate::view::tui::screen;
+
+/// Clicks and the wheel, with coordinates of any size. `EnableMouseCapture` would report every movement as well, which
+/// is a stream of input over a slow line for nothing.
+const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
 
 /// Whether the mouse is ours; if not, it selects text as usual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,14 +63,16 @@ impl Guard {
         // SAFETY: raising a signal has no preconditions; the default action of this one stops us.
         unsafe { libc::raise(libc::SIGTSTP) };
         self.enter()?;
-        self.terminal.clear()
+        // `Terminal::clear` would ask for the cursor, and the answer would be taken for keys by whoever reads them.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
     fn enter(&mut self) -> io::Result<()> {
         enable_raw_mode()?;
         execute!(stdout(), EnterAlternateScreen)?;
         if self.mouse == Mouse::Captured {
-            execute!(stdout(), EnableMouseCapture)?;
+            execute!(stdout(), Print(MOUSE))?;
         }
         self.terminal.hide_cursor()
     }
@@ -77,7 +86,7 @@ impl Drop for Guard {
 
 /// Gives the terminal back. Errors cannot be shown anywhere by now.
 fn restore() {
-    let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, ratatui::crossterm::cursor::Show);
+    let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
 

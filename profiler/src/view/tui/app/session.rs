@@ -14,6 +14,8 @@ pub struct Session {
     latest: Model,
     /// The model at the moment when the screen was frozen: every screen can be visited in that moment.
     held: Option<Box<Model>>,
+    /// The snapshot is older than the model. A replay that seeks learns thousands of batches between two drawings.
+    stale: bool,
 }
 
 impl Session {
@@ -21,7 +23,7 @@ impl Session {
     #[must_use]
     pub fn new(model: Model, app: App) -> Self {
         let view = View::new(&model, &app, model.time.until);
-        Self { app, view, latest: model, held: None }
+        Self { app, view, latest: model, held: None, stale: false }
     }
 
     /// The model that is shown.
@@ -30,19 +32,29 @@ impl Session {
         self.held.as_deref().unwrap_or(&self.latest)
     }
 
-    /// The model learns a batch.
-    pub fn learn(&mut self, batch: &Batch) -> Vec<Effect> {
+    /// The model learns a batch. [`Self::refresh`] shows it.
+    pub fn learn(&mut self, batch: &Batch) {
         self.latest.apply(batch);
-        self.handle(Msg::Batch)
+        self.app.silent_ticks = 0;
+        self.stale = true;
     }
 
     /// The replay starts over: what follows rebuilds the past.
     pub fn rewind(&mut self, blank: &Model) {
         self.latest = blank.clone();
+        self.stale = true;
+    }
+
+    /// Takes a new snapshot if there is something new.
+    pub fn refresh(&mut self) {
+        if self.stale {
+            self.renew();
+        }
     }
 
     /// Changes the state by a message and takes a new snapshot. Effects that concern only the session are done.
     pub fn handle(&mut self, msg: Msg) -> Vec<Effect> {
+        self.refresh();
         // Nothing of a tick shows in the snapshot.
         let renews = !matches!(msg, Msg::Tick | Msg::Notice(_));
         let model = self.held.as_deref().unwrap_or(&self.latest);
@@ -69,5 +81,6 @@ impl Session {
     fn renew(&mut self) {
         self.view = View::new(self.shown(), &self.app, self.latest.time.until);
         self.app.settle(&self.view);
+        self.stale = false;
     }
 }

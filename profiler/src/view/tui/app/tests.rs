@@ -7,7 +7,7 @@ use crate::model::fixture::process;
 use crate::view::tui::app::list::{Direction, List, Mark};
 use crate::view::tui::app::session::Session;
 use crate::view::tui::app::{Effect, Grain, Mode, Msg, Overlay, Play, Playback};
-use crate::view::tui::fixture::{diagnosed, end, model, press, second, session};
+use crate::view::tui::fixture::{diagnosed, end, learn, model, press, session};
 use crate::view::tui::screen::Screen;
 
 const SIZE: (u16, u16) = (80, 24);
@@ -77,7 +77,7 @@ fn the_selection_stays_with_its_process() {
     press(&mut session, ">");
     assert_eq!(session.app.pane(PROCESSES).sort.by, Some("process.pid"));
     assert_eq!(pid(&session), chosen);
-    session.learn(&second(3));
+    learn(&mut session, 3);
     assert_eq!(pid(&session), chosen);
     press(&mut session, "gg");
     assert_eq!((session.view.selected(PROCESSES), &session.app.pane(PROCESSES).selected), (Some(0), &None));
@@ -164,8 +164,8 @@ fn frozen_every_screen_shows_the_same_moment() {
     let mut session = live();
     press(&mut session, " ");
     let until = session.view.header.until;
-    session.learn(&second(3));
-    session.learn(&second(4));
+    learn(&mut session, 3);
+    learn(&mut session, 4);
     press(&mut session, "3");
     assert_eq!(session.view.header.until, until);
     assert_eq!(session.view.header.age_ns, 2_000_000_000);
@@ -236,7 +236,7 @@ fn any_key_on_any_screen_is_harmless() {
                 press(&mut session, &format!("\u{1b}\u{1b}{screen}{letter}jk\n\u{8}"));
                 session.handle(control('d'));
                 session.handle(key(KeyCode::End));
-                session.learn(&second(2));
+                learn(&mut session, 2);
             }
         }
     }
@@ -247,6 +247,6 @@ fn silence_is_counted() {
     let mut session = live();
     (0..5).for_each(|_| drop(session.handle(Msg::Tick)));
     assert_eq!(session.app.silent_ticks, 5);
-    session.learn(&second(3));
+    learn(&mut session, 3);
     assert_eq!(session.app.silent_ticks, 0);
 }

@@ -1,11 +1,14 @@
 //! Whole screens as text, at three sizes and in every state. Colors have tests of their own.
 
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
 use crate::model::{Model, Window};
 use crate::view::tui::app::session::Session;
 use crate::view::tui::app::{Mode, Msg, Notice, NoticeKind, Play, Playback};
-use crate::view::tui::fixture::{diagnosed, drawn, end, lossy, model, press, second, session};
+use crate::view::tui::fixture::{diagnosed, drawn, end, learn, lossy, model, press, session};
+use crate::view::tui::screen::draw;
 use crate::view::tui::theme::{Glyphs, Palette, Theme};
 
 const SMALL: (u16, u16) = (80, 24);
@@ -80,7 +83,7 @@ fn losses_are_named() {
 fn frozen_shows_its_age_and_stands_still() {
     let mut session = live(SMALL);
     press(&mut session, "2 ");
-    (14..19).for_each(|number| drop(session.learn(&second(number))));
+    (14..19).for_each(|number| learn(&mut session, number));
     shot("frozen", &session);
 }
 
@@ -139,6 +142,15 @@ fn no_size_is_an_error() {
                 drawn(&session);
             }
         }
+    }
+}
+
+#[test]
+fn a_terminal_that_shrinks_before_we_know_is_no_error() {
+    for screen in ["1", "2", "3", "5", "6?", "2s", "1e"] {
+        let mut session = live(LARGE);
+        press(&mut session, screen);
+        draw(&mut Buffer::empty(Rect::new(0, 0, 50, 12)), &session.view, &session.app);
     }
 }
 
