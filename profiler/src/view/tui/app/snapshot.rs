@@ -18,6 +18,8 @@ pub struct View {
     pub header: Header,
     /// What is wrong, the greatest impact first.
     pub findings: Vec<Finding>,
+    /// What could not be told, and why.
+    pub undecided: Vec<String>,
     /// The finding that keys act on.
     pub finding: Option<usize>,
     /// The host as a whole.
@@ -88,7 +90,8 @@ impl View {
         let grids: Vec<_> = tables.map(|table| grid(model, app, table)).collect();
         let bars = grids.first().map_or_else(Vec::new, |grid| bars(model, grid));
         let panel = selected(app, &grids).and_then(|subject| panel::of(model, subject));
-        Self { header: header(model, newest), findings, finding, host: host(model), grids, bars, panel }
+        let undecided = if model.time.batches == 0 { Vec::new() } else { undecided(model) };
+        Self { header: header(model, newest), findings, undecided, finding, host: host(model), grids, bars, panel }
     }
 
     /// The table among those of the screen.
@@ -130,6 +133,11 @@ impl View {
             List::Rows(table) => self.grid(table)?.sheet.rows.get(index).map(|row| Mark::Row(row.subject.clone())),
         }
     }
+}
+
+fn undecided(model: &Model) -> Vec<String> {
+    let blind = finding::undecided(model);
+    blind.into_iter().map(|(detector, why)| format!("{} {}: {why}", detector.id, detector.title)).collect()
 }
 
 fn mark(finding: &Finding) -> Mark {

@@ -34,10 +34,17 @@ fn place(body: Rect, view: &View, _: &App) -> Placement {
         let width = body.width / 9 * 5;
         (Rect { width, ..body }, Rect { x: body.x + width + 1, width: body.width - width - 1, ..body })
     } else {
-        let least = 5;
-        split_bottom(body, host::height(view, body.width).min(body.height - least))
+        let (least, all) = host::heights(view, body.width);
+        let spare = body.height.saturating_sub(HEAD + needed(&view.findings, body.width));
+        split_bottom(body, spare.clamp(least.min(all), all).min(body.height / 3 * 2))
     };
     (vec![(List::Findings, findings)], host)
+}
+
+/// Lines of all findings with the longest of them selected, so that the layout holds still as the selection moves.
+fn needed(findings: &[Finding], width: u16) -> u16 {
+    let longest = findings.iter().map(|finding| lines(finding, width, true).len()).max().unwrap_or(1);
+    u16::try_from(longest + findings.len().saturating_sub(1)).unwrap_or(u16::MAX - HEAD)
 }
 
 fn draw(pen: &mut Pen<'_>, places: &Places, view: &View, app: &App) {
@@ -56,11 +63,15 @@ fn verdict(pen: &mut Pen<'_>, line: Rect, view: &View) {
         (_, None) => {
             let text = format!("No bottleneck found in the last {window}");
             pen.then(&mut x, line.y, line.right(), &text, Role::Good);
+            if !view.undecided.is_empty() {
+                let text = format!(", but {} could not be told", view.undecided.len());
+                pen.then(&mut x, line.y, line.right(), &text, Role::Severity(Severity::Medium));
+            }
         }
         (_, Some(finding)) => {
             pen.then(&mut x, line.y, line.right(), word(finding.severity), Role::Severity(finding.severity));
-            let text = format!("  {}: {}", finding.subject, finding.claim);
-            pen.then(&mut x, line.y, line.right(), &text, Role::Strong);
+            pen.then(&mut x, line.y, line.right(), "  ", Role::Text);
+            pen.then(&mut x, line.y, line.right(), &finding.claim, Role::Strong);
         }
     }
 }
@@ -71,7 +82,7 @@ fn findings(pen: &mut Pen<'_>, area: Rect, view: &View, app: &App) {
     if view.findings.is_empty() && view.header.batches > 0 {
         pen.put(body.x + 2, body.y, body.width.saturating_sub(3), "none", Role::Muted);
     }
-    let mut y = body.y;
+    let mut y = body.y + u16::from(view.findings.is_empty());
     let pane = app.pane(List::Findings);
     for (index, finding) in view.findings.iter().enumerate().skip(pane.scroll) {
         let selected = view.finding == Some(index);
@@ -91,6 +102,16 @@ fn findings(pen: &mut Pen<'_>, area: Rect, view: &View, app: &App) {
             }
             y += 1;
         }
+    }
+    let rest = Rect { y, height: body.bottom().saturating_sub(y), ..body };
+    undecided(pen, rest, &view.undecided);
+}
+
+/// What could not be told is a result, too, as far as there is room for it.
+fn undecided(pen: &mut Pen<'_>, area: Rect, undecided: &[String]) {
+    for (y, text) in (area.y + 1..area.bottom()).zip(undecided) {
+        pen.put(area.x + 2, y, LEAD - 3, "cannot tell", Role::Muted);
+        pen.put(area.x + LEAD, y, area.width.saturating_sub(LEAD + 1), text, Role::Muted);
     }
 }
 
@@ -121,17 +142,15 @@ const fn word(severity: Severity) -> &'static str {
 /// Lines of a finding: a name and a text each. The selected one says everything.
 fn lines(finding: &Finding, width: u16, selected: bool) -> Vec<(&'static str, String)> {
     let room = width.saturating_sub(LEAD + 1);
-    let claim = format!("{}: {}", finding.subject, finding.claim);
     if !selected {
-        return vec![("", claim)];
+        return vec![("", finding.claim.clone())];
     }
     let mut lines = Vec::new();
     let mut add = |name: &'static str, text: &str| {
-        for part in wrap(text, room) {
-            lines.push((if lines.last().is_some_and(|(last, _)| *last == name) { "" } else { name }, part));
-        }
+        let parts = wrap(text, room).into_iter().enumerate();
+        lines.extend(parts.map(|(index, part)| (if index == 0 { name } else { "" }, part)));
     };
-    add("", &claim);
+    add("", &finding.claim);
     add("evidence", &finding.evidence.join("; "));
     if let Some(witness) = &finding.witness {
         add("witness", witness);

@@ -4,6 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
+use crate::batch::ProbeStatus;
+use crate::finding::DETECTORS;
+use crate::model::fixture::batch;
 use crate::model::{Model, Window};
 use crate::view::tui::app::session::Session;
 use crate::view::tui::app::{Mode, Msg, Notice, NoticeKind, Play, Playback};
@@ -48,7 +51,19 @@ fn a_wide_terminal_shows_every_column() {
 
 #[test]
 fn a_healthy_host_has_no_findings() {
-    shot("overview_healthy", &live(SMALL));
+    let batches: Vec<_> = (0..14).map(batch).collect();
+    let idle = crate::model::fixture::model(Window::Recent, &batches);
+    shot("overview_healthy", &session(idle, Mode::Live, SMALL));
+}
+
+#[test]
+fn what_cannot_be_told_is_a_result() {
+    let mut machine = crate::model::fixture::machine();
+    machine.probes =
+        DETECTORS[0].needs.iter().map(|name| ProbeStatus { name: (*name).into(), ..ProbeStatus::default() }).collect();
+    let mut model = Model::new(machine, Window::Recent);
+    (0..14).for_each(|number| model.apply(&batch(number)));
+    shot("overview_undecided", &session(model, Mode::Live, SMALL));
 }
 
 #[test]

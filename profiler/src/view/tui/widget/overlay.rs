@@ -115,7 +115,7 @@ fn explain_row(app: &App, view: &View, width: u16) -> Vec<Line> {
 }
 
 fn explain_finding(finding: &Finding, width: u16) -> Vec<Line> {
-    let mut lines = vec![Line::title(format!("{}: {}", finding.subject, finding.claim)), Line::muted("")];
+    let mut lines = vec![Line::title(finding.claim.clone()), Line::muted("")];
     let mut add = |name: &str, text: &str| {
         for (index, part) in wrap(text, width).into_iter().enumerate() {
             lines.push(Line::new(if index == 0 { name } else { "" }, part));

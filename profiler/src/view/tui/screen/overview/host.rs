@@ -19,11 +19,12 @@ const CHART_MAX: u16 = 4;
 /// Cells of the pressure of a resource.
 const PRESSURE: u16 = 25;
 
-/// Lines that everything takes.
-pub(super) fn height(view: &View, width: u16) -> u16 {
+/// Lines that it takes without the past, and with all of it.
+pub(super) fn heights(view: &View, width: u16) -> (u16, u16) {
     let series = u16::try_from(series(&[]).len()).unwrap_or_default();
     let lines = if width < COLUMNS_MIN { series } else { series.div_ceil(2) };
-    cpu_height(view, width) + pressure_height(view, width) + 1 + lines
+    let now = cpu_height(view, width) + pressure_height(view, width);
+    (now, now + 1 + lines)
 }
 
 /// Draws as much of it as there is room for, the most important first.
