@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent};
 use ratatui::layout::Size;
 
-use crate::batch::{ProcessKey, Timestamp};
+use crate::batch::ProcessKey;
 use crate::field::{self, Table};
 use crate::model::Model;
 use crate::view::tui::app::list::{List, Pane};
@@ -15,12 +15,15 @@ use crate::view::tui::theme::Theme;
 mod act;
 pub mod arrange;
 pub mod list;
+pub mod mode;
 mod mouse;
 pub mod panel;
 pub mod session;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+
+pub use mode::{Frozen, Grain, Mode, Overlay, Play, Playback};
 
 /// Ticks after which a notice goes away.
 const NOTICE_TICKS: u32 = 8;
@@ -63,82 +66,6 @@ pub enum Effect {
     Seek(i64),
     /// Replay: this many intervals' worth of time per interval.
     Speed(f64),
-}
-
-/// Whether what is shown stands still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frozen {
-    /// It does.
-    Yes,
-    /// It shows the latest.
-    No,
-}
-
-/// Where batches come from, and whether they move the screen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mode {
-    /// A host, the latest interval.
-    Live,
-    /// A host, at the moment when it was frozen.
-    Frozen,
-    /// A capture.
-    Replay(Playback),
-}
-
-/// A capture being played.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Playback {
-    /// End of the capture.
-    pub end: Timestamp,
-    /// Twice as fast per step, from real time.
-    pub speed: i8,
-    /// What it does.
-    pub play: Play,
-}
-
-impl Playback {
-    /// How many times as fast as it happened.
-    #[must_use]
-    pub fn factor(self) -> f64 {
-        f64::from(self.speed).exp2()
-    }
-}
-
-/// What a replay does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Play {
-    /// It goes on.
-    Playing,
-    /// It waits.
-    Paused,
-    /// It has reached the end of the capture.
-    Ended,
-}
-
-/// What covers the screen or the footer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overlay {
-    /// Nothing.
-    #[default]
-    None,
-    /// The keys, scrolled.
-    Help(usize),
-    /// Everything about the selected row, scrolled.
-    Explain(usize),
-    /// The sort menu: which entry is chosen; the first is the table's own order.
-    Sort(usize),
-    /// The filter is being typed.
-    Filter,
-}
-
-/// One row per what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Grain {
-    /// Process.
-    #[default]
-    Processes,
-    /// Thread.
-    Threads,
 }
 
 /// A process that was drilled down to.
