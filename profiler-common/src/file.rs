@@ -16,7 +16,7 @@ pub mod kind {
     pub const PIPE: u32 = 5;
     /// Socket of any family.
     pub const SOCKET: u32 = 6;
-    /// No file type at all: event, timer, signal and epoll descriptors, io_uring.
+    /// No file type at all: event, timer, signal and epoll descriptors, and `io_uring`.
     pub const ANONYMOUS: u32 = 7;
     /// The descriptor was closed by the time the call returned, or never valid.
     pub const UNKNOWN: u32 = 8;

@@ -26,7 +26,7 @@ pub fn linear8_slot(ns: u64) -> usize {
     if ns < 1 << LINEAR_BITS {
         return (ns >> (LINEAR_BITS - 3)) as usize;
     }
-    let exponent = 63 - ns.leading_zeros();
+    let exponent = ns.ilog2();
     let step = (ns >> (exponent - 3)) & 7;
     min(((exponent - LINEAR_BITS + 1) * 8) as usize + step as usize, LINEAR8_SLOTS - 1)
 }

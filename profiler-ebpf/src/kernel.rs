@@ -17,14 +17,8 @@ use crate::emit::lost;
 pub static OFFSETS: Offsets = Offsets::NONE;
 
 #[unsafe(no_mangle)]
-pub static CONFIG: Config = Config {
-    sample_calls: 0,
-    task_pt_regs: 0,
-    switch_prev_state: 0,
-    request_arg: 0,
-    flush_seq_mask: 0,
-    log: 0,
-};
+pub static CONFIG: Config =
+    Config { sample_calls: 0, task_pt_regs: 0, switch_prev_state: 0, request_arg: 0, flush_seq_mask: 0, log: 0 };
 
 /// An offset, known to the verifier as a constant.
 macro_rules! offset {

@@ -62,7 +62,9 @@ fn exit<H: Hook>(hook: H) {
         return;
     }
     let kind = match class {
-        class::READ | class::WRITE | class::SYNC => kind_of(task, hook.read::<u64>(registers, offset!(regs_arg0)) as u32),
+        class::READ | class::WRITE | class::SYNC => {
+            kind_of(task, hook.read::<u64>(registers, offset!(regs_arg0)) as u32)
+        }
         _ => 0,
     };
     let key = call_key(number, kind) | compat_mark(task);
@@ -124,7 +126,8 @@ pub fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
     record
 }
 
-const EMPTY: CallRecord = CallRecord { key: 0, used: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
+const EMPTY: CallRecord =
+    CallRecord { key: 0, used: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
 
 /// The slot of a thread for a call, claimed if one of those that it may use is free.
 ///
@@ -200,7 +203,8 @@ pub fn class_of(number: u32) -> u8 {
 
 #[inline(always)]
 fn errno_class(errno: usize) -> usize {
-    let class = unsafe { core::ptr::read_volatile((&raw const ERRNO_CLASS).cast::<u8>().add(errno & (ERRNOS_MAX - 1))) };
+    let class =
+        unsafe { core::ptr::read_volatile((&raw const ERRNO_CLASS).cast::<u8>().add(errno & (ERRNOS_MAX - 1))) };
     class as usize & 7
 }
 

@@ -4,8 +4,8 @@
 pub mod error;
 
 pub mod batch;
-pub mod kernel;
 pub mod capture;
+pub mod kernel;
 pub mod source;
 
 pub mod model;

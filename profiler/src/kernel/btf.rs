@@ -225,10 +225,37 @@ mod tests {
     fn blob() -> Vec<u8> {
         let strings = b"\0a\0x\0b\0y\0z\0int\0bits\0";
         let types: &[u32] = &[
-            11, 1 << 24, 4, 32, // 1: int
-            0, UNION << 24 | 1, 4, 3, 1, 0, // 2: anonymous union { x }
-            5, STRUCT << 24 | 2, 8, 7, 1, 0, 9, 1, 32, // 3: struct b { y, z }
-            1, 1 << 31 | STRUCT << 24 | 3, 16, 0, 2, 0, 5, 3, 32, 15, 1, 3 << 24 | 96, // 4: struct a
+            11,
+            1 << 24,
+            4,
+            32, // 1: int
+            0,
+            UNION << 24 | 1,
+            4,
+            3,
+            1,
+            0, // 2: anonymous union { x }
+            5,
+            STRUCT << 24 | 2,
+            8,
+            7,
+            1,
+            0,
+            9,
+            1,
+            32, // 3: struct b { y, z }
+            1,
+            1 << 31 | STRUCT << 24 | 3,
+            16,
+            0,
+            2,
+            0,
+            5,
+            3,
+            32,
+            15,
+            1,
+            3 << 24 | 96, // 4: struct a
         ];
         let header = [0x0001_eb9f, 24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32];
         let words = header.iter().chain(types).flat_map(|word| word.to_le_bytes());

@@ -89,12 +89,7 @@ pub const PROBES: &[Probe] = &[
         needs: TASK,
         without: "threads, their CPU, run-queue and blocked time, and the calls that they make",
     },
-    Probe {
-        name: "iter_tcp",
-        at: At::Iterator("tcp"),
-        needs: SOCKET,
-        without: "TCP connections and listeners",
-    },
+    Probe { name: "iter_tcp", at: At::Iterator("tcp"), needs: SOCKET, without: "TCP connections and listeners" },
     Probe {
         name: "iter_task_file",
         at: At::Iterator("task_file"),
@@ -155,12 +150,7 @@ pub const PROBES: &[Probe] = &[
         needs: &[],
         without: "host-wide SYN-ACK retransmits",
     },
-    Probe {
-        name: "tcp_send_reset",
-        at: At::Tracepoint("tcp_send_reset"),
-        needs: &[],
-        without: "resets sent",
-    },
+    Probe { name: "tcp_send_reset", at: At::Tracepoint("tcp_send_reset"), needs: &[], without: "resets sent" },
     Probe {
         name: "tcp_receive_reset",
         at: At::Tracepoint("tcp_receive_reset"),
