@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::batch::{Batch, Machine};
 use crate::error::Error;
 
+pub mod live;
 pub mod record;
 pub mod replay;
 
