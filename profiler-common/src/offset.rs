@@ -95,6 +95,8 @@ offsets! {
     sock_state = "sock_common"."skc_state",
     sock_dport = "sock_common"."skc_dport",
     sock_num = "sock_common"."skc_num",
+    // What is left of the local port once a closing socket has given it back.
+    sock_sport = "inet_sock"."inet_sport",
     sock_daddr = "sock_common"."skc_daddr",
     sock_saddr = "sock_common"."skc_rcv_saddr",
     sock_v6_daddr = "sock_common"."skc_v6_daddr",

@@ -177,6 +177,9 @@ fn describe(record: &mut SocketRecord, socket: Object) {
         record.peer = mapped(probe(socket, offset!(sock_daddr)));
     }
     record.local_port = probe(socket, offset!(sock_num));
+    if record.local_port == 0 {
+        record.local_port = u16::from_be(probe(socket, offset!(sock_sport)));
+    }
     record.peer_port = u16::from_be(probe(socket, offset!(sock_dport)));
     record.state = u32::from(probe::<u8>(socket, offset!(sock_state)));
     record.netns = probe(probe::<Pointer>(socket, offset!(sock_net)).0, offset!(net_inum));

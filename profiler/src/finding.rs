@@ -8,6 +8,7 @@ use crate::model::process::Process;
 
 mod disk;
 mod file;
+mod syscall;
 mod task;
 mod tcp;
 
@@ -91,8 +92,15 @@ impl Detector {
 }
 
 /// All rules. Reports, screens and `explain` walk this list.
-pub const DETECTORS: &[Detector] =
-    &[file::FSYNC_STORM, disk::SATURATED, disk::QUEUEING, tcp::LOSS, tcp::OVERFLOW, task::RUN_QUEUE];
+pub const DETECTORS: &[Detector] = &[
+    file::FSYNC_STORM,
+    disk::SATURATED,
+    disk::QUEUEING,
+    tcp::LOSS,
+    tcp::OVERFLOW,
+    task::RUN_QUEUE,
+    syscall::LOOKUP_STORM,
+];
 
 /// With fewer operations in the window, a percentile or a share is a few unlucky cases.
 const VOLUME_MIN: u64 = 50;

@@ -3,6 +3,8 @@
 
 pub mod error;
 
+pub mod config;
+
 pub mod batch;
 pub mod capture;
 pub mod kernel;

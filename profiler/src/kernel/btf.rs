@@ -255,9 +255,10 @@ mod tests {
             32,
             15,
             1,
-            3 << 24 | 96, // 4: struct a
+            3 << 24 | 0x60, // 4: struct a
         ];
-        let header = [0x0001_eb9f, 24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32];
+        let size = |length: usize| u32::try_from(length).unwrap();
+        let header = [0x0001_eb9f, 24, 0, size(types.len() * 4), size(types.len() * 4), size(strings.len())];
         let words = header.iter().chain(types).flat_map(|word| word.to_le_bytes());
         words.chain(strings.iter().copied()).collect()
     }

@@ -21,13 +21,21 @@ pub(crate) const WRITE: u32 = 1;
 pub(crate) const FUTEX: u32 = 202;
 pub(crate) const EPOLL_WAIT: u32 = 232;
 pub(crate) const FSYNC: u32 = 74;
+pub(crate) const OPENAT: u32 = 257;
 
 /// The one device of most tests.
 pub(crate) const SDA: u32 = disk::device(8, 0);
 
 /// Two CPUs, and the calls that tests use.
 pub(crate) fn machine() -> Machine {
-    let calls = [(READ, "read"), (WRITE, "write"), (FUTEX, "futex"), (EPOLL_WAIT, "epoll_wait"), (FSYNC, "fsync")];
+    let calls = [
+        (READ, "read"),
+        (WRITE, "write"),
+        (FUTEX, "futex"),
+        (EPOLL_WAIT, "epoll_wait"),
+        (FSYNC, "fsync"),
+        (OPENAT, "openat"),
+    ];
     Machine {
         version: "0.1.0".into(),
         host: "web-3".into(),

@@ -1,61 +1,76 @@
-//! The running host as a source: a thread of its own reads the kernel once per tick.
-#![expect(clippy::disallowed_methods, reason = "the live source owns the clock")]
+//! The running host as a source. A thread of its own keeps time and reads the kernel once per tick; a channel of one
+//! batch carries what it read. When the reader is slow, an interval becomes longer, and no count is lost.
+#![expect(clippy::disallowed_methods, reason = "the live source owns the clock and its thread")]
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::io::{self, PipeWriter};
+use std::os::fd::AsRawFd;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::batch::{Batch, Machine};
+pub use crate::config::{Options, Types};
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::source::Source;
-
-/// Where the description of the kernel's types comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Types {
-    /// `/sys/kernel/btf/vmlinux`
-    #[default]
-    Running,
-    /// A file, for kernels that carry none.
-    File(PathBuf),
-    /// None: as on a kernel without BTF.
-    None,
-}
-
-/// How to observe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Length of an interval.
-    pub tick: Duration,
-    /// The kernel's types.
-    pub types: Types,
-    /// Probes that are not loaded, by name.
-    pub deny: Vec<String>,
-    /// The programs tell their troubles through the `log` facade.
-    pub log_programs: bool,
-    /// Share of each interval in which latencies of calls are sampled, in thousandths.
-    pub sample_permille: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            tick: Duration::from_secs(1),
-            types: Types::Running,
-            deny: Vec::new(),
-            log_programs: false,
-            sample_permille: 50,
-        }
-    }
-}
 
 /// The running host.
 pub struct Live {
     machine: Machine,
+    batches: Receiver<Result<Batch, Error>>,
+    /// Closing it ends the thread.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Ends a [`Live`] source from elsewhere: what happened until then still arrives, and then the clean end.
+#[derive(Debug)]
+pub struct Stopper(PipeWriter);
+
+impl Stopper {
+    /// Ends the source.
+    pub fn stop(mut self) {
+        // Whoever reads may be gone, which is what we want.
+        drop(io::Write::write_all(&mut self.0, b"."));
+    }
 }
 
 impl Live {
     /// Loads the programs and starts to read. What this kernel lacks is in [`Machine::probes`].
-    pub fn attach(_options: &Options) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn attach(options: &Options) -> Result<Self, Error> {
+        let kernel = Kernel::attach(options)?;
+        let machine = kernel.machine().clone();
+        let (sender, batches) = mpsc::channel(1);
+        let io = |act: &str| {
+            let act = act.to_owned();
+            move |source| Error::Io { act, source }
+        };
+        let (stopped, stop) = io::pipe().map_err(io("make a pipe"))?;
+        let mut pump = Pump { kernel, tick: options.tick, sender, missed_ticks: 0, stopped };
+        let thread = thread::Builder::new().name("profiler-read".into()).spawn(move || pump.run());
+        let thread = thread.map_err(io("start a thread"))?;
+        Ok(Self { machine, batches, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// A handle that ends this source.
+    pub fn stopper(&self) -> Result<Stopper, Error> {
+        let stop = self.stop.as_ref().map_or_else(|| Err(io::ErrorKind::BrokenPipe.into()), PipeWriter::try_clone);
+        stop.map(Stopper).map_err(|source| Error::Io { act: "share a pipe".into(), source })
+    }
+}
+
+impl Drop for Live {
+    /// The programs are out of the kernel when this returns.
+    fn drop(&mut self) {
+        self.batches.close();
+        if let Some(stop) = self.stop.take() {
+            Stopper(stop).stop();
+        }
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so already.
+            drop(thread.join());
+        }
     }
 }
 
@@ -65,6 +80,103 @@ impl Source for Live {
     }
 
     async fn next(&mut self) -> Result<Option<Batch>, Error> {
-        unimplemented!()
+        self.batches.recv().await.transpose()
+    }
+}
+
+/// The thread that reads.
+struct Pump {
+    kernel: Kernel,
+    tick: Duration,
+    sender: Sender<Result<Batch, Error>>,
+    missed_ticks: u64,
+    stopped: io::PipeReader,
+}
+
+/// What ended a wait.
+#[derive(PartialEq, Eq)]
+enum Wake {
+    Time,
+    Stop,
+}
+
+impl Pump {
+    fn run(&mut self) {
+        let mut due = Instant::now() + self.tick;
+        while self.tick(due) == Wake::Time {
+            if self.sender.is_closed() {
+                return;
+            }
+            if self.sender.capacity() == 0 {
+                self.missed_ticks += 1;
+            } else if !self.send() {
+                return;
+            }
+            // A late tick does not make the ones after it come early.
+            due = (due + self.tick).max(Instant::now());
+        }
+        // The last batch may have to wait until the one before is taken.
+        let last = self.batch();
+        drop(self.sender.blocking_send(last));
+    }
+
+    /// Waits for the end of an interval, and samples calls in a window within it.
+    fn tick(&mut self, due: Instant) -> Wake {
+        let left = due.saturating_duration_since(Instant::now());
+        let window = self.kernel.sampler().map(|(sampler, _)| sampler.plan(left));
+        if let Some((start, length)) = window {
+            let opens = Instant::now() + start;
+            if self.wait(opens) == Wake::Stop {
+                return Wake::Stop;
+            }
+            if let Some((sampler, ebpf)) = self.kernel.sampler() {
+                sampler.open(ebpf);
+            }
+            let woken = self.wait((Instant::now() + length).min(due));
+            if let Some((sampler, ebpf)) = self.kernel.sampler() {
+                sampler.close(ebpf);
+            }
+            if woken == Wake::Stop {
+                return Wake::Stop;
+            }
+        }
+        self.wait(due)
+    }
+
+    /// Sleeps until a moment; takes what ended out of the kernel whenever much has.
+    fn wait(&mut self, until: Instant) -> Wake {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Wake::Time;
+            }
+            let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            let mut fds = [poll(self.kernel.exits_fd()), poll(self.stopped.as_raw_fd())];
+            let timeout = libc::timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            // SAFETY: two initialized descriptors, a valid timeout, no signal mask.
+            unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
+            if fds[1].revents != 0 {
+                return Wake::Stop;
+            }
+            if fds[0].revents != 0 {
+                self.kernel.read_exits();
+            }
+        }
+    }
+
+    fn batch(&mut self) -> Result<Batch, Error> {
+        let mut batch = self.kernel.read()?;
+        batch.quality.missed_ticks = std::mem::take(&mut self.missed_ticks);
+        Ok(batch)
+    }
+
+    /// Whether there is a reason to go on.
+    fn send(&mut self) -> bool {
+        let batch = self.batch();
+        let went_well = batch.is_ok();
+        self.sender.try_send(batch).is_ok() && went_well
     }
 }

@@ -206,6 +206,7 @@ struct Keys {
 }
 
 impl Keys {
+    #[expect(clippy::disallowed_methods, reason = "a terminal is read by blocking, which must not stop the loop")]
     fn listen() -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let wanted = Arc::new(AtomicBool::new(true));

@@ -1,0 +1,185 @@
+//! Threads: their books as differences, and the calls that they made.
+
+use std::collections::HashMap;
+
+use profiler_common::syscall::CallRecord;
+use profiler_common::task::{NO_CALL, TaskRecord, state};
+
+use crate::batch::{ProcessKey, TaskRow, Timestamp};
+use crate::kernel::decode::text;
+use crate::kernel::drain::syscall::{Calls, Reported};
+use crate::kernel::drain::{Interval, growth};
+
+/// A thread across reuse of its id.
+type ThreadKey = (u32, u64);
+
+/// All threads that live.
+#[derive(Default)]
+pub struct Threads {
+    known: HashMap<ThreadKey, Known>,
+    /// Passes over all threads so far.
+    pass: u64,
+}
+
+/// The last readings of a thread.
+struct Known {
+    process: ProcessKey,
+    pass: u64,
+    cpu_ns: u64,
+    run_delay_ns: u64,
+    preempted_ns: u64,
+    blocked_ns: u64,
+    switches_voluntary: u64,
+    switches_involuntary: u64,
+    minor_faults: u64,
+    major_faults: u64,
+    storage_read_bytes: u64,
+    storage_write_bytes: u64,
+    calls: Reported,
+}
+
+impl Threads {
+    /// Begins a pass over all threads.
+    pub fn begin_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// Forgets threads that were in neither of the last two passes: they ended, and their last record was lost. One
+    /// that ends during a pass may be missing in it and have its last record read only after it.
+    pub fn end_pass(&mut self) {
+        let pass = self.pass;
+        self.known.retain(|_, known| known.pass + 1 >= pass);
+    }
+
+    /// The process of each thread that lives.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessKey> + '_ {
+        self.known.values().map(|known| known.process)
+    }
+
+    /// Books one record: with all calls of the thread, or none if none changed since the last pass, and with what its
+    /// CPU has counted for it and not yet handed over.
+    pub fn observe(
+        &mut self,
+        record: &TaskRecord,
+        stored: &[CallRecord],
+        partial: &[CallRecord],
+        interval: &Interval,
+        calls: &mut Calls,
+    ) -> TaskRow {
+        let process = ProcessKey { pid: record.pid, start_ns: record.process_start_ns };
+        let key = (record.tid, record.start_ns);
+        let start = interval.monotonic(record.start_ns);
+        let pass = self.pass;
+        let known = self.known.entry(key).or_insert_with(|| Known::new(process, record, start, interval));
+        known.pass = pass;
+        known.process = process;
+        let row = known.row(record, start, interval);
+        known.calls.observe(process, record, stored, partial, calls);
+        if record.state == state::ENDED {
+            self.known.remove(&key);
+        }
+        row
+    }
+}
+
+impl Known {
+    /// Before its first reading: nothing, if it was born while we watched; else what it had by then does not count.
+    fn new(process: ProcessKey, record: &TaskRecord, start: Timestamp, interval: &Interval) -> Self {
+        let before = if start > interval.watched_since { TaskRecord::default() } else { *record };
+        Self {
+            process,
+            pass: 0,
+            cpu_ns: before.cpu_ns,
+            run_delay_ns: before.run_delay_ns,
+            preempted_ns: before.preempted_ns,
+            blocked_ns: before.blocked_ns,
+            switches_voluntary: before.switches_voluntary,
+            switches_involuntary: before.switches_involuntary,
+            minor_faults: before.minor_faults,
+            major_faults: before.major_faults,
+            storage_read_bytes: before.storage_read_bytes,
+            storage_write_bytes: before.storage_write_bytes,
+            calls: Reported::default(),
+        }
+    }
+
+    fn row(&mut self, record: &TaskRecord, start: Timestamp, interval: &Interval) -> TaskRow {
+        let waiting_ns = waiting_ns(record);
+        let delayed = growth(&mut self.run_delay_ns, record.run_delay_ns);
+        // A preemption that we saw is part of the kernel's run-queue time; the rest followed wake-ups.
+        let preempted = growth(&mut self.preempted_ns, record.preempted_ns).min(delayed);
+        TaskRow {
+            process: self.process,
+            tid: record.tid,
+            start_ns: record.start_ns,
+            state: record.state,
+            wait_call: (record.wait_call != NO_CALL && waiting_ns > 0).then_some(record.wait_call),
+            waiting_ns,
+            wall_ns: Timestamp(record.at_ns.max(interval.from.0)).since(interval.from.max(start)),
+            cpu_ns: growth(&mut self.cpu_ns, record.cpu_ns),
+            runq_wakeup_ns: delayed - preempted,
+            runq_preempted_ns: preempted,
+            blocked_ns: growth(&mut self.blocked_ns, record.blocked_ns + waiting_ns),
+            switches_voluntary: growth(&mut self.switches_voluntary, record.switches_voluntary),
+            switches_involuntary: growth(&mut self.switches_involuntary, record.switches_involuntary),
+            minor_faults: growth(&mut self.minor_faults, record.minor_faults),
+            major_faults: growth(&mut self.major_faults, record.major_faults),
+            storage_read_bytes: optional(&mut self.storage_read_bytes, record.storage_read_bytes),
+            storage_write_bytes: optional(&mut self.storage_write_bytes, record.storage_write_bytes),
+            comm: text(&record.comm),
+        }
+    }
+}
+
+/// How long the wait has lasted that the thread is in.
+pub fn waiting_ns(record: &TaskRecord) -> u64 {
+    let waits = matches!(record.state, state::SLEEPING | state::UNINTERRUPTIBLE | state::STOPPED);
+    if waits && record.off_since_ns != 0 { record.at_ns.saturating_sub(record.off_since_ns) } else { 0 }
+}
+
+/// A counter that the kernel may not keep.
+fn optional(last: &mut u64, now: u64) -> Option<u64> {
+    (now != u64::MAX).then(|| growth(last, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval(from: u64, until: u64) -> Interval {
+        Interval { from: Timestamp(from), until: Timestamp(until), boot_offset_ns: 0, watched_since: Timestamp(100) }
+    }
+
+    fn record(at: u64, start: u64) -> TaskRecord {
+        TaskRecord { at_ns: at, start_ns: start, pid: 7, tid: 7, wait_call: NO_CALL, ..TaskRecord::default() }
+    }
+
+    #[test]
+    fn a_thread_from_before_starts_at_its_first_reading_and_a_new_one_at_zero() {
+        let (mut threads, mut calls) = (Threads::default(), Calls::default());
+        let old = TaskRecord { cpu_ns: 50, ..record(200, 10) };
+        assert_eq!(threads.observe(&old, &[], &[], &interval(100, 200), &mut calls).cpu_ns, 0);
+        let new = TaskRecord { cpu_ns: 50, ..record(200, 150) };
+        let row = threads.observe(&new, &[], &[], &interval(100, 200), &mut calls);
+        assert_eq!((row.cpu_ns, row.wall_ns), (50, 50));
+    }
+
+    #[test]
+    fn a_wait_in_progress_counts_once() {
+        let (mut threads, mut calls) = (Threads::default(), Calls::default());
+        let sleeping = |at| TaskRecord { state: state::SLEEPING, off_since_ns: 120, ..record(at, 110) };
+        assert_eq!(threads.observe(&sleeping(200), &[], &[], &interval(100, 200), &mut calls).blocked_ns, 80);
+        assert_eq!(threads.observe(&sleeping(300), &[], &[], &interval(200, 300), &mut calls).blocked_ns, 100);
+        let awake = TaskRecord { state: state::RUNNING, blocked_ns: 190, ..record(400, 110) };
+        assert_eq!(threads.observe(&awake, &[], &[], &interval(300, 400), &mut calls).blocked_ns, 10);
+    }
+
+    #[test]
+    fn a_reused_id_is_another_thread() {
+        let (mut threads, mut calls) = (Threads::default(), Calls::default());
+        let first = TaskRecord { cpu_ns: 90, state: state::ENDED, ..record(200, 110) };
+        threads.observe(&first, &[], &[], &interval(100, 200), &mut calls);
+        let second = TaskRecord { cpu_ns: 5, ..record(300, 210) };
+        assert_eq!(threads.observe(&second, &[], &[], &interval(200, 300), &mut calls).cpu_ns, 5);
+    }
+}

@@ -1,0 +1,185 @@
+//! TCP sockets: their state, what moved, and who holds them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use profiler_common::tcp::{HolderRecord, SocketRecord, state};
+
+use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
+use crate::kernel::drain::{Interval, growth, growth_wrapping};
+
+/// Passes after which a socket whose holder was not found is looked for again.
+const RETRY_PASSES: u64 = 10;
+
+/// All sockets that live.
+#[derive(Default)]
+pub struct Sockets {
+    known: HashMap<u64, Known>,
+    pass: u64,
+}
+
+/// The last readings of a socket.
+struct Known {
+    pass: u64,
+    last: SocketRecord,
+    holder: Option<ProcessKey>,
+    /// Pass at which its holder was last looked for.
+    looked: u64,
+    local: String,
+    peer: String,
+}
+
+impl Sockets {
+    /// Begins a pass over all sockets.
+    pub fn begin_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// Forgets sockets that were in neither of the last two passes, as with threads.
+    pub fn end_pass(&mut self) {
+        let pass = self.pass;
+        self.known.retain(|_, known| known.pass + 1 >= pass);
+    }
+
+    /// Whether somebody should look who holds what.
+    pub fn wants_holders(&self) -> bool {
+        self.known.values().any(|known| self.is_orphan(known))
+    }
+
+    fn is_orphan(&self, known: &Known) -> bool {
+        let held = known.holder.is_some() || known.last.owner.pid != 0 || known.last.state == state::CLOSE;
+        !held && (known.looked == 0 || self.pass - known.looked >= RETRY_PASSES)
+    }
+
+    /// Learns who holds what; sockets that nobody holds are not asked for again at once.
+    pub fn learn_holders(&mut self, holders: &[HolderRecord]) {
+        for holder in holders {
+            if let Some(known) = self.known.get_mut(&holder.cookie)
+                && known.holder.is_none()
+            {
+                known.holder = Some(ProcessKey { pid: holder.pid, start_ns: holder.process_start_ns });
+            }
+        }
+        for known in self.known.values_mut() {
+            known.looked = self.pass;
+        }
+    }
+
+    /// Books one record.
+    pub fn observe(&mut self, record: &SocketRecord, interval: &Interval) {
+        let pass = self.pass;
+        self.known.entry(record.cookie).or_insert_with(|| Known::new(record, interval)).pass = pass;
+    }
+
+    /// The row of a record that was observed before.
+    pub fn row(&mut self, record: &SocketRecord) -> Option<SocketRow> {
+        let known = self.known.get_mut(&record.cookie)?;
+        let row = known.row(record);
+        if record.ended != 0 {
+            self.known.remove(&record.cookie);
+        }
+        Some(row)
+    }
+}
+
+impl Known {
+    /// Before its first reading: nothing, if we saw its birth; else what moved by then does not count.
+    fn new(record: &SocketRecord, interval: &Interval) -> Self {
+        let born_before = record.owner.opened_ns == 0 || record.owner.opened_ns < interval.watched_since.0;
+        let before = if born_before { *record } else { SocketRecord { cookie: record.cookie, ..Default::default() } };
+        let local = endpoint(&record.local, record.local_port);
+        let listens = record.state == state::LISTEN;
+        let peer = if listens { "*".into() } else { endpoint(&record.peer, record.peer_port) };
+        Self { pass: 0, last: before, holder: None, looked: 0, local, peer }
+    }
+
+    fn row(&mut self, record: &SocketRecord) -> SocketRow {
+        let last = &mut self.last;
+        let mut row = SocketRow {
+            sent_bytes: growth(&mut last.bytes_sent, record.bytes_sent),
+            acked_bytes: growth(&mut last.bytes_acked, record.bytes_acked),
+            received_bytes: growth(&mut last.bytes_received, record.bytes_received),
+            segments_out: growth_wrapping(&mut last.segments_out, record.segments_out).into(),
+            retransmits: growth_wrapping(&mut last.retransmits, record.retransmits).into(),
+            drops: growth_wrapping(&mut last.drops, record.drops).into(),
+            local: self.local.clone(),
+            peer: self.peer.clone(),
+            ..state_of(record)
+        };
+        last.owner = record.owner;
+        last.state = record.state;
+        row.owner = row.owner.or(self.holder);
+        row
+    }
+}
+
+/// What a record says about the moment.
+fn state_of(record: &SocketRecord) -> SocketRow {
+    let owner = &record.owner;
+    SocketRow {
+        cookie: record.cookie,
+        netns: record.netns,
+        state: record.state,
+        ended: record.ended != 0,
+        owner: (owner.pid != 0).then_some(ProcessKey { pid: owner.pid, start_ns: owner.process_start_ns }),
+        uid: record.uid,
+        opened: (owner.opened_ns != 0).then_some(Timestamp(owner.opened_ns)),
+        connect_ns: (owner.connect_ns != 0).then_some(owner.connect_ns),
+        connect_errno: (owner.connect_errno != 0).then_some(owner.connect_errno),
+        total: SocketTotal {
+            sent_bytes: record.bytes_sent,
+            acked_bytes: record.bytes_acked,
+            received_bytes: record.bytes_received,
+            retransmits: record.retransmits.into(),
+        },
+        srtt_us: (record.srtt_us != 0).then_some(record.srtt_us),
+        rttvar_us: (record.srtt_us != 0).then_some(record.rttvar_us),
+        min_rtt_us: (record.min_rtt_us != u32::MAX && record.srtt_us != 0).then_some(record.min_rtt_us),
+        cwnd: record.cwnd,
+        ssthresh: record.ssthresh,
+        mss: record.mss,
+        send_window_bytes: record.send_window,
+        packets_out: record.packets_out,
+        receive_queue_bytes: if record.state == state::LISTEN { 0 } else { record.receive_queue },
+        send_queue_bytes: if record.state == state::LISTEN { 0 } else { record.send_queue },
+        accept_queue: record.accept_queue,
+        accept_limit: record.accept_limit,
+        ..SocketRow::default()
+    }
+}
+
+/// Address and port as `ss` prints them; an IPv4 address inside an IPv6 one is printed as what it is.
+fn endpoint(address: &[u8; 16], port: u16) -> String {
+    match Ipv6Addr::from(*address).to_canonical() {
+        IpAddr::V4(address) => format!("{address}:{port}"),
+        IpAddr::V6(address) => format!("[{address}]:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_look_like_those_of_ss() {
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1];
+        assert_eq!(endpoint(&mapped, 80), "10.0.0.1:80");
+        assert_eq!(endpoint(&[0; 16], 22), "[::]:22");
+    }
+
+    #[test]
+    fn what_moved_before_we_came_does_not_count() {
+        let mut sockets = Sockets::default();
+        let interval = Interval { watched_since: Timestamp(1_000), ..Interval::default() };
+        let mut record = SocketRecord { cookie: 1, bytes_sent: 50, ..SocketRecord::default() };
+        sockets.observe(&record, &interval);
+        assert_eq!(sockets.row(&record).map(|row| row.sent_bytes), Some(0));
+        record.bytes_sent = 70;
+        assert_eq!(sockets.row(&record).map(|row| (row.sent_bytes, row.total.sent_bytes)), Some((20, 70)));
+        let mut young = SocketRecord { cookie: 2, bytes_sent: 50, ended: 1, ..SocketRecord::default() };
+        young.owner.opened_ns = 2_000;
+        sockets.observe(&young, &interval);
+        assert_eq!(sockets.row(&young).map(|row| row.sent_bytes), Some(50));
+        assert_eq!(sockets.row(&young), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! Loads the programs that this kernel takes, each in the best form that it takes, and says what is missing.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+
+use aya::programs::{Program, ProgramError};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+use profiler_common::config::Config;
+use profiler_common::offset::Offsets;
+use profiler_common::syscall::{CALLS_MAX, ERRNOS_MAX, errno_class};
+
+use crate::batch::ProbeStatus;
+use crate::batch::call::class_of;
+use crate::config::{Options, Types};
+use crate::error::Error;
+use crate::kernel::btf::Btf;
+use crate::kernel::offset;
+use crate::kernel::probe::{At, PROBES, Probe};
+use crate::kernel::support;
+
+/// Programs with records in task storage.
+pub static NATIVE: &[u8] = include_bytes_aligned!(concat!(env!("PROFILER_BPF_DIR"), "/profiler.bpf.o"));
+/// The same with records in a hash map, for kernels before 5.11 and kernels without BTF.
+static HASH: &[u8] = include_bytes_aligned!(concat!(env!("PROFILER_BPF_DIR"), "/profiler-hash.bpf.o"));
+
+/// The kernel's own types.
+const RUNNING: &str = "/sys/kernel/btf/vmlinux";
+
+/// Programs in the kernel.
+pub struct Loaded {
+    /// Programs and maps.
+    pub ebpf: Ebpf,
+    /// What was loaded, and what was not.
+    pub probes: Vec<ProbeStatus>,
+    /// The entry hook is attached for windows only.
+    pub samples: bool,
+}
+
+/// What is known of the kernel's types.
+struct Kinds {
+    /// Types as we read them.
+    ours: Option<Btf>,
+    /// Types as aya wants them for typed programs: only those of the running kernel will do.
+    running: Option<aya::Btf>,
+}
+
+/// Loads and attaches everything that this kernel and the options allow.
+pub fn load(options: &Options) -> Result<Loaded, Error> {
+    let kinds = kinds(&options.types)?;
+    let offsets = kinds.ours.as_ref().map_or(Offsets::NONE, offset::resolve);
+    let mut config = kinds.ours.as_ref().map_or_else(Config::default, offset::config);
+    let storage = kinds.running.is_some() && kinds.ours.as_ref().is_some_and(has_task_storage);
+    if !storage {
+        config.task_pt_regs = 0;
+    }
+    config.log = options.log_programs.into();
+    config.sample_calls = u32::from(config.task_pt_regs != 0 && options.sample_permille > 0);
+    let mut ebpf = open(if storage { NATIVE } else { HASH }, &offsets, &config, kinds.running.as_ref())?;
+    let samples = config.task_pt_regs != 0;
+    let mut probes = Vec::with_capacity(PROBES.len());
+    for probe in PROBES {
+        probes.push(status(probe, install(probe, &mut ebpf, &offsets, &kinds, options)));
+    }
+    for probe in PROBES.iter().filter(|probe| !(samples && matches!(probe.at, At::Sampled(_)))) {
+        if let Some(status) = probes.iter_mut().find(|status| status.name == probe.name && status.form.is_some()) {
+            attach(probe, &mut ebpf, status);
+        }
+    }
+    Ok(Loaded { ebpf, probes, samples })
+}
+
+/// Task storage came with typed access to the running task (5.11); both are enumerators in the kernel's types.
+fn has_task_storage(btf: &Btf) -> bool {
+    btf.enumerator("BPF_MAP_TYPE_TASK_STORAGE").is_some() && btf.enumerator("BPF_FUNC_get_current_task_btf").is_some()
+}
+
+fn kinds(types: &Types) -> Result<Kinds, Error> {
+    let path = match types {
+        Types::None => return Ok(Kinds { ours: None, running: None }),
+        Types::Running => Path::new(RUNNING),
+        Types::File(path) => path,
+    };
+    let blob = match fs::read(path) {
+        Ok(blob) => blob,
+        Err(_) if *types == Types::Running => return Ok(Kinds { ours: None, running: None }),
+        Err(source) => return Err(Error::File { act: "read", path: path.into(), source }),
+    };
+    let ours = Btf::parse(&blob).map_err(|why| Error::Unsupported {
+        what: format!("failed to read kernel types from `{}`: {why}", path.display()),
+        hint: "pass the BTF of the running kernel, such as `bpftool btf dump` or a distribution's debug package has it"
+            .into(),
+    })?;
+    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok() })
+}
+
+fn open(object: &'static [u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf>) -> Result<Ebpf, Error> {
+    let (offsets, config) = (offsets.to_array(), config.words());
+    let (classes, errnos) = (call_classes(), errno_classes());
+    EbpfLoader::new()
+        .btf(btf)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .allow_unsupported_maps()
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("CONFIG", &config, true)
+        .override_global("CALL_CLASS", &classes, true)
+        .override_global("ERRNO_CLASS", &errnos, true)
+        .load(object)
+        .map_err(|why| Error::Unsupported {
+            what: format!("failed to create the kernel maps: {}", chain(&why)),
+            hint: "run `profiler doctor` to see what this kernel allows".into(),
+        })
+}
+
+fn call_classes() -> [u8; CALLS_MAX] {
+    let mut classes = [0; CALLS_MAX];
+    for (class, number) in classes.iter_mut().zip(0..) {
+        *class = call_name(number).map_or(0, class_of);
+    }
+    classes
+}
+
+/// Name of a system call of this architecture.
+#[must_use]
+pub fn call_name(number: usize) -> Option<&'static str> {
+    syscalls::Sysno::new(number).map(|call| call.name())
+}
+
+fn errno_classes() -> [u8; ERRNOS_MAX] {
+    let mut classes = [0; ERRNOS_MAX];
+    for (class, errno) in classes.iter_mut().zip(0..) {
+        *class = errno_class(errno);
+    }
+    classes
+}
+
+/// The form in which a probe was loaded with why it is not the best, or why it was not loaded.
+type Install = Result<(&'static str, String), String>;
+
+fn install(probe: &Probe, ebpf: &mut Ebpf, offsets: &Offsets, kinds: &Kinds, options: &Options) -> Install {
+    if options.deny.iter().any(|name| name == probe.name) {
+        return Err("refused by --deny-probe".into());
+    }
+    let missing = offset::missing(offsets, probe.needs);
+    // The disk hangs on the request or on its queue, never on both.
+    let missing: Vec<_> = missing.into_iter().filter(|name| *name != "request_disk").collect();
+    if !missing.is_empty() {
+        return Err(match kinds.ours {
+            Some(_) => format!("the kernel's types lack {}", missing.join(", ")),
+            None => "the kernel's types (BTF) are not known".into(),
+        });
+    }
+    let typed = load_typed(probe, ebpf, kinds.running.as_ref());
+    match (typed, probe.at) {
+        (Ok(form), _) => Ok((form, String::new())),
+        (Err(why), At::Iterator(_)) => Err(why),
+        (Err(why), _) => match load_raw(probe, ebpf) {
+            Ok(form) => Ok((form, why)),
+            Err(also) => Err(format!("{why}; as raw_tp: {also}")),
+        },
+    }
+}
+
+fn load_typed(probe: &Probe, ebpf: &mut Ebpf, btf: Option<&aya::Btf>) -> Result<&'static str, String> {
+    let btf = btf.ok_or("the running kernel has no BTF")?;
+    match (ebpf.program_mut(probe.name), probe.at) {
+        (Some(Program::BtfTracePoint(program)), At::Tracepoint(at) | At::Sampled(at)) => {
+            program.load(at, btf).map(|()| "tp_btf").map_err(|why| reason(&why))
+        }
+        (Some(Program::Iter(program)), At::Iterator(over)) => {
+            program.load(over, btf).map(|()| "iter").map_err(|why| reason(&why))
+        }
+        _ => Err("not in the object".into()),
+    }
+}
+
+fn load_raw(probe: &Probe, ebpf: &mut Ebpf) -> Result<&'static str, String> {
+    match ebpf.program_mut(&raw_name(probe)) {
+        Some(Program::RawTracePoint(program)) => program.load().map(|()| "raw_tp").map_err(|why| reason(&why)),
+        _ => Err("not in the object".into()),
+    }
+}
+
+/// Name of the `raw_tp` twin.
+#[must_use]
+pub fn raw_name(probe: &Probe) -> String {
+    format!("{}_raw", probe.name)
+}
+
+fn attach(probe: &Probe, ebpf: &mut Ebpf, status: &mut ProbeStatus) {
+    let (At::Tracepoint(at) | At::Sampled(at)) = probe.at else { return };
+    let typed = status.form.as_deref() == Some("tp_btf");
+    let name = if typed { Cow::Borrowed(probe.name) } else { Cow::Owned(raw_name(probe)) };
+    let result = match ebpf.program_mut(&name) {
+        Some(Program::BtfTracePoint(program)) => program.attach().map(drop),
+        Some(Program::RawTracePoint(program)) => program.attach(at).map(drop),
+        _ => return,
+    };
+    if let Err(why) = result {
+        status.form = None;
+        status.reason = reason(&why);
+    }
+}
+
+fn status(probe: &Probe, install: Install) -> ProbeStatus {
+    let (form, reason) = match install {
+        Ok((form, reason)) => (Some(form.to_owned()), reason),
+        Err(reason) => (None, reason),
+    };
+    ProbeStatus { name: probe.name.into(), form, reason, without: probe.without.into() }
+}
+
+/// Why the kernel refused a program: its own words without the verifier's listing.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, .. } => match support::lockdown() {
+            Some(mode) => format!("refused by the kernel in lockdown ({mode}): {io_error}"),
+            None => format!("refused by the verifier: {io_error}"),
+        },
+        other => chain(other),
+    }
+}
+
+/// An error with everything below it on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        let line = error.to_string();
+        if !text.contains(&line) {
+            text = format!("{text}: {line}");
+        }
+        below = error.source();
+    }
+    text.lines().next().unwrap_or_default().into()
+}

@@ -1,0 +1,111 @@
+//! The maps of the programs, taken out of the object once and typed here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use profiler_common::lost::LOST;
+use profiler_common::tcp::EVENTS;
+
+use crate::error::Error;
+
+/// Every map that user space reads.
+pub struct Maps {
+    /// [`profiler_common::syscall::CallOwner`] → calls without a slot.
+    pub calls: MapData,
+    /// [`profiler_common::syscall::CallOwner`] → sampled latencies.
+    pub latencies: MapData,
+    /// Devices.
+    pub disks: MapData,
+    /// Last records.
+    pub exits: RingBuf<MapData>,
+    events: Array<MapData, u64>,
+    lost: PerCpuArray<MapData, u64>,
+    /// All maps, for their memory.
+    all: Vec<RawFd>,
+}
+
+impl Maps {
+    /// Takes the maps out of the object.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        let all = ebpf.maps().filter_map(|(_, map)| descriptor(map)).collect();
+        Ok(Self {
+            calls: hash(ebpf, "CALLS")?,
+            latencies: hash(ebpf, "LATENCIES")?,
+            disks: hash(ebpf, "DISKS")?,
+            exits: RingBuf::try_from(map(ebpf, "EXITS")?).map_err(|why| broken("EXITS", &why))?,
+            events: Array::try_from(map(ebpf, "TCP_EVENTS")?).map_err(|why| broken("TCP_EVENTS", &why))?,
+            lost: PerCpuArray::try_from(map(ebpf, "LOST")?).map_err(|why| broken("LOST", &why))?,
+            all,
+        })
+    }
+
+    /// Host-wide TCP events so far.
+    pub fn events(&self) -> [u64; EVENTS] {
+        let mut events = [0; EVENTS];
+        for (event, index) in events.iter_mut().zip(0..) {
+            *event = self.events.get(&index, 0).unwrap_or_default();
+        }
+        events
+    }
+
+    /// Losses so far by name, none left out.
+    pub fn lost(&self) -> BTreeMap<&'static str, u64> {
+        LOST.iter()
+            .map(|(reason, name, _)| {
+                let cpus = self.lost.get(&(*reason as u32), 0);
+                (*name, cpus.map_or(0, |cpus| cpus.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// What the kernel charges for all maps, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.all.iter().filter_map(|fd| fdinfo(*fd, "memlock:")).sum()
+    }
+}
+
+/// A number out of `/proc/self/fdinfo`.
+pub fn fdinfo(fd: RawFd, label: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(label))?.trim().parse().ok()
+}
+
+/// The descriptor of a map.
+pub fn fd(map: &MapData) -> BorrowedFd<'_> {
+    map.fd().as_fd()
+}
+
+fn descriptor(map: &Map) -> Option<RawFd> {
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::PerCpuHashMap(data)
+    | Map::RingBuf(data)
+    | Map::Unsupported(data)) = map
+    else {
+        return None;
+    };
+    Some(fd(data).as_raw_fd())
+}
+
+fn hash(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
+    match map(ebpf, name)? {
+        Map::HashMap(data) => Ok(data),
+        _ => Err(broken(name, &"not a hash map")),
+    }
+}
+
+fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or_else(|| broken(name, &"not in the object"))
+}
+
+fn broken(name: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::Unsupported {
+        what: format!("failed to open the kernel map {name}: {why}"),
+        hint: "this is a bug: the program and its kernel object do not match; build both with `cargo xtask build`"
+            .into(),
+    }
+}

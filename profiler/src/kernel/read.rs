@@ -1,0 +1,360 @@
+//! Reads everything that the kernel has counted, once per tick, and makes a batch of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
+use std::os::fd::{AsRawFd, RawFd};
+
+use aya::Ebpf;
+use aya::programs::Program;
+use profiler_common::disk::{DiskKey, DiskRecord};
+use profiler_common::hist::LINEAR8_SLOTS;
+use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord};
+use profiler_common::task::TaskRecord;
+use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit};
+
+use crate::batch::{Batch, DiskRow, Fact, Machine, ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp};
+use crate::config::Options;
+use crate::error::Error;
+use crate::kernel::decode::take;
+use crate::kernel::drain::Interval;
+use crate::kernel::drain::disk::Disks;
+use crate::kernel::drain::syscall::{Calls, Shared};
+use crate::kernel::drain::task::Threads;
+use crate::kernel::drain::tcp::Sockets;
+use crate::kernel::host::Host;
+use crate::kernel::iterate::{self, Namespaces};
+use crate::kernel::load::{self, Loaded};
+use crate::kernel::maps::{self, Maps};
+use crate::kernel::name::{Names, Seen};
+use crate::kernel::sample::Sampler;
+use crate::kernel::support;
+
+/// Passes between two looks at what changes slowly: memory of maps, entries of processes that are gone.
+const SLOW_PASSES: u64 = 10;
+
+/// The programs in the kernel, and the last reading of everything that they count.
+pub struct Kernel {
+    ebpf: Ebpf,
+    maps: Maps,
+    machine: Machine,
+    sampler: Option<Sampler>,
+    threads: Threads,
+    shared: Shared,
+    disks: Disks,
+    sockets: Sockets,
+    namespaces: Namespaces,
+    host: Host,
+    /// What our privileges do not allow.
+    capabilities: Vec<String>,
+    names: Names,
+    events: [u64; EVENTS],
+    lost: BTreeMap<&'static str, u64>,
+    self_cpu_ns: u64,
+    programs_ns: Option<u64>,
+    map_memory_bytes: u64,
+    /// Processes that lived at the last slow look.
+    live: HashSet<ProcessKey>,
+    interval: Interval,
+    pass: u64,
+    pending: Pending,
+    buffer: Vec<u8>,
+}
+
+/// What this kernel and our privileges allow: everything is loaded and attached, and goes again at once.
+pub fn doctor(options: &Options) -> Result<Machine, Error> {
+    load_here(options).map(|(_, machine)| machine)
+}
+
+fn load_here(options: &Options) -> Result<(Loaded, Machine), Error> {
+    support::check_privileges()?;
+    support::raise_memlock();
+    let mut loaded = load::load(options)?;
+    let machine = Machine {
+        tick_ns: u64::try_from(options.tick.as_nanos()).unwrap_or(u64::MAX),
+        call_names: (0u32..)
+            .zip(0..CALLS_MAX)
+            .filter_map(|(number, index)| load::call_name(index).map(|name| (number, name.to_owned())))
+            .collect(),
+        probes: mem::take(&mut loaded.probes),
+        ..support::machine_facts()
+    };
+    Ok((loaded, machine))
+}
+
+/// What was learnt since the last batch.
+#[derive(Default)]
+struct Pending {
+    tasks: Vec<TaskRow>,
+    sockets: Vec<SocketRow>,
+    calls: Calls,
+    facts: Vec<Fact>,
+}
+
+impl Kernel {
+    /// Loads the programs, attaches them, and takes the first reading, which later ones are compared with.
+    pub fn attach(options: &Options) -> Result<Self, Error> {
+        let (Loaded { mut ebpf, samples, .. }, mut machine) = load_here(options)?;
+        let maps = Maps::take(&mut ebpf)?;
+        let sampler = samples.then(|| Sampler::new(options, &machine.probes)).flatten();
+        machine.call_sampling = sampler.as_ref().map_or(0.0, Sampler::share);
+        let now = support::monotonic();
+        let mut kernel = Self {
+            ebpf,
+            maps,
+            machine,
+            sampler,
+            threads: Threads::default(),
+            shared: Shared::default(),
+            disks: Disks::default(),
+            sockets: Sockets::default(),
+            namespaces: Namespaces::new(),
+            host: Host::new(),
+            capabilities: support::capability_notes(),
+            names: Names::new(),
+            events: [0; EVENTS],
+            lost: BTreeMap::new(),
+            self_cpu_ns: 0,
+            programs_ns: None,
+            map_memory_bytes: 0,
+            live: HashSet::new(),
+            interval: Interval { from: now, until: now, watched_since: now, ..Interval::default() },
+            pass: 0,
+            pending: Pending::default(),
+            buffer: Vec::new(),
+        };
+        let baseline = kernel.read()?;
+        kernel.pending.facts = baseline.facts;
+        Ok(kernel)
+    }
+
+    /// The observed host.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Becomes readable when so much has ended that it should be read before the next tick.
+    #[must_use]
+    pub fn exits_fd(&self) -> RawFd {
+        self.maps.exits.as_raw_fd()
+    }
+
+    /// The window in which call latencies are sampled, if the entry hook works.
+    pub fn sampler(&mut self) -> Option<(&mut Sampler, &mut Ebpf)> {
+        self.sampler.as_mut().map(|sampler| (sampler, &mut self.ebpf))
+    }
+
+    /// Everything since the last reading.
+    pub fn read(&mut self) -> Result<Batch, Error> {
+        let begun = support::monotonic();
+        self.interval.from = self.interval.until;
+        self.interval.boot_offset_ns = support::boot_offset_ns();
+        self.pass += 1;
+        self.read_exits();
+        self.read_tasks()?;
+        self.read_shared()?;
+        let disks = self.read_disks()?;
+        self.read_sockets()?;
+        self.interval.until = support::monotonic();
+        let events = self.maps.events();
+        let tcp_events = std::array::from_fn(|at| events[at].wrapping_sub(self.events[at]));
+        self.events = events;
+        if self.pass % SLOW_PASSES == 1 {
+            self.look_slowly();
+        }
+        let host = self.host.read();
+        let pending = mem::take(&mut self.pending);
+        let mut batch = Batch {
+            from: self.interval.from,
+            until: self.interval.until,
+            tasks: pending.tasks,
+            calls: { pending.calls }.take(),
+            disks,
+            sockets: pending.sockets,
+            tcp_events,
+            host,
+            facts: pending.facts,
+            quality: self.quality(begun),
+        };
+        batch.tasks.sort_by_key(|row| (row.process, row.tid, row.start_ns));
+        batch.sockets.sort_by_key(|row| row.cookie);
+        Ok(batch)
+    }
+
+    /// Takes what has ended out of the ring.
+    pub fn read_exits(&mut self) {
+        while let Some(item) = self.maps.exits.next() {
+            let mut bytes: &[u8] = &item;
+            match take::<u64>(&mut bytes) {
+                Some(exit::TASK) => {
+                    let Some(record) = take::<TaskRecord>(&mut bytes) else { continue };
+                    let calls: Vec<_> = (0..record.calls).map_while(|_| take(&mut bytes)).collect();
+                    let pending = &mut self.pending;
+                    let row = self.threads.observe(&record, &calls, &[], &self.interval, &mut pending.calls);
+                    pending.facts.extend(self.names.process(&seen(&record, &row.comm, true)));
+                    pending.tasks.push(row);
+                }
+                Some(exit::SOCKET) => {
+                    let Some(record) = take::<SocketRecord>(&mut bytes) else { continue };
+                    self.sockets.observe(&record, &self.interval);
+                    self.pending.sockets.extend(self.sockets.row(&record));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_tasks(&mut self) -> Result<(), Error> {
+        iterate::read(&mut self.ebpf, "iter_task", &mut self.buffer)?;
+        self.threads.begin_pass();
+        self.namespaces.begin();
+        let mut bytes = self.buffer.as_slice();
+        let mut calls: Vec<CallRecord> = Vec::new();
+        while let Some(record) = take::<TaskRecord>(&mut bytes) {
+            calls.clear();
+            calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)));
+            let pending = &mut self.pending;
+            let row = self.threads.observe(&record, &calls, &[], &self.interval, &mut pending.calls);
+            if record.tid == record.pid {
+                self.namespaces.saw(record.netns, record.pid);
+                pending.facts.extend(self.names.process(&seen(&record, &row.comm, false)));
+            }
+            pending.tasks.push(row);
+        }
+        self.threads.end_pass();
+        Ok(())
+    }
+
+    fn read_shared(&mut self) -> Result<(), Error> {
+        let (mut owners, mut records) = (Vec::<CallOwner>::new(), Vec::<CallRecord>::new());
+        iterate::map(&self.maps.calls, "calls", &mut owners, &mut records)?;
+        for (owner, record) in owners.iter().zip(&records) {
+            self.shared.calls(*owner, record, &mut self.pending.calls);
+        }
+        let mut latencies = Vec::<[u32; LINEAR8_SLOTS]>::new();
+        iterate::map(&self.maps.latencies, "latencies", &mut owners, &mut latencies)?;
+        for (owner, slots) in owners.iter().zip(&latencies) {
+            self.shared.latency(*owner, slots, &mut self.pending.calls);
+        }
+        Ok(())
+    }
+
+    fn read_disks(&mut self) -> Result<Vec<DiskRow>, Error> {
+        let (mut keys, mut records) = (Vec::<DiskKey>::new(), Vec::<DiskRecord>::new());
+        iterate::map(&self.maps.disks, "disks", &mut keys, &mut records)?;
+        let mut rows = Vec::with_capacity(keys.len());
+        for (key, record) in keys.iter().zip(&records) {
+            self.pending.facts.extend(self.names.disk(key.device));
+            rows.push(self.disks.observe(*key, record));
+        }
+        rows.sort_by_key(|row| row.key);
+        Ok(rows)
+    }
+
+    /// Sockets of every network namespace that a process is in.
+    fn read_sockets(&mut self) -> Result<(), Error> {
+        let mut records: Vec<SocketRecord> = Vec::new();
+        let (ebpf, buffer) = (&mut self.ebpf, &mut self.buffer);
+        self.namespaces.visit(|| {
+            iterate::read(ebpf, "iter_tcp", buffer)?;
+            let mut bytes = buffer.as_slice();
+            records.extend(std::iter::from_fn(|| take::<SocketRecord>(&mut bytes)));
+            Ok(())
+        })?;
+        // A socket that moved between two hash chains may have been seen twice.
+        let mut once = HashSet::with_capacity(records.len());
+        records.retain(|record| once.insert(record.cookie));
+        self.sockets.begin_pass();
+        for record in &records {
+            self.sockets.observe(record, &self.interval);
+        }
+        if self.sockets.wants_holders() {
+            self.read_holders()?;
+        }
+        for record in &records {
+            self.pending.sockets.extend(self.sockets.row(record));
+        }
+        self.sockets.end_pass();
+        let namespaces: Vec<_> = self.namespaces.members().collect();
+        for (netns, pid) in namespaces {
+            self.pending.facts.extend(self.names.netns(netns, pid));
+        }
+        Ok(())
+    }
+
+    fn read_holders(&mut self) -> Result<(), Error> {
+        iterate::read(&mut self.ebpf, "iter_task_file", &mut self.buffer)?;
+        let mut bytes = self.buffer.as_slice();
+        let holders: Vec<_> = std::iter::from_fn(|| take::<HolderRecord>(&mut bytes)).collect();
+        self.sockets.learn_holders(&holders);
+        Ok(())
+    }
+
+    /// What changes slowly: memory, and entries of processes that are gone.
+    fn look_slowly(&mut self) {
+        self.map_memory_bytes = self.maps.memory_bytes();
+        let live: HashSet<ProcessKey> = self.threads.processes().collect();
+        for gone in self.live.difference(&live) {
+            self.names.forget(*gone);
+        }
+        let (calls, latencies) = self.shared.forget(|process| !live.contains(&process));
+        for owner in &calls {
+            crate::kernel::lookup::remove(maps::fd(&self.maps.calls), owner);
+        }
+        for owner in &latencies {
+            crate::kernel::lookup::remove(maps::fd(&self.maps.latencies), owner);
+        }
+        self.live = live;
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let refused = self.namespaces.notes();
+        refused.chain(self.host.notes().iter().cloned()).chain(self.capabilities.iter().cloned()).collect()
+    }
+
+    fn quality(&mut self, begun: Timestamp) -> QualityRow {
+        let (cpu_ns, memory_bytes) = support::self_usage();
+        let lost = self.maps.lost();
+        let grown = lost.iter().map(|(name, count)| (*name, count - self.lost.get(name).unwrap_or(&0)));
+        let grown: HashMap<_, _> = grown.filter(|(_, count)| *count > 0).collect();
+        let programs_ns = programs_ns(&self.ebpf);
+        let row = QualityRow {
+            lost: grown.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            missed_ticks: 0,
+            self_cpu_ns: cpu_ns.saturating_sub(self.self_cpu_ns),
+            self_memory_bytes: memory_bytes,
+            map_memory_bytes: self.map_memory_bytes,
+            programs_ns: programs_ns.zip(self.programs_ns).map(|(now, before)| now.saturating_sub(before)),
+            drain_ns: support::monotonic().since(begun),
+            notes: self.notes(),
+        };
+        (self.lost, self.self_cpu_ns, self.programs_ns) = (lost, cpu_ns, programs_ns);
+        row
+    }
+}
+
+/// Time in our programs since they were loaded, where the kernel keeps statistics.
+fn programs_ns(ebpf: &Ebpf) -> Option<u64> {
+    let enabled = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").ok()?;
+    if enabled.trim() != "1" {
+        return None;
+    }
+    Some(ebpf.programs().filter_map(|(_, program)| run_time_ns(program)).sum())
+}
+
+fn run_time_ns(program: &Program) -> Option<u64> {
+    let fd = program.fd().ok()?;
+    maps::fdinfo(std::os::fd::AsFd::as_fd(fd).as_raw_fd(), "run_time_ns:")
+}
+
+fn seen<'a>(record: &TaskRecord, comm: &'a str, exited: bool) -> Seen<'a> {
+    Seen {
+        process: ProcessKey { pid: record.pid, start_ns: record.process_start_ns },
+        parent_pid: record.parent_pid,
+        comm,
+        uid: record.uid,
+        netns: record.netns,
+        kernel_thread: record.kernel_thread != 0,
+        exited,
+    }
+}
