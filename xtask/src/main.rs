@@ -4,6 +4,7 @@
 //! output stays clean. `layout` says where things lie, `child` starts other programs.
 #![expect(clippy::disallowed_methods, reason = "a build tool is I/O from end to end")]
 
+mod bench;
 mod build;
 mod child;
 mod layout;
@@ -38,6 +39,11 @@ enum Command {
     Test,
     /// Check the invariants of the architecture and of the style
     Tidy,
+    /// Measure what the profiler costs, against its peers
+    Bench(bench::Args),
+    /// A workload of `bench`
+    #[command(hide = true)]
+    BenchLoad(bench::load::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +64,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::main(&layout, args),
         Command::Test => test::main(&layout),
         Command::Tidy => tidy::main(&layout),
+        Command::Bench(args) => bench::main(&layout, &args),
+        Command::BenchLoad(args) => bench::load::main(&args),
     }
 }

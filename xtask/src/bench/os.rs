@@ -1,0 +1,72 @@
+//! Calls of the operating system that the standard library lacks.
+
+use std::fs;
+use std::io;
+use std::mem;
+
+use anyhow::{Context, Result};
+
+/// Binds the calling thread, and what it starts from now on, to one CPU.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: the set is plain bits, for which zero is a valid value; `CPU_SET` checks the number against its size.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        set
+    };
+    // SAFETY: the kernel reads as many bytes as the set has; 0 is the calling thread.
+    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has the kernel kill this process when the thread that started it ends, so that nothing outlives the benchmark.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: this option takes a signal number and touches no memory.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Asks a process that we started, and have not waited for yet, to stop.
+pub fn interrupt(pid: u32) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return;
+    };
+    // SAFETY: sending a signal touches no memory of ours. A process that is gone is an error, which changes nothing.
+    unsafe { libc::kill(pid, libc::SIGINT) };
+}
+
+/// How many units of `/proc/PID/stat` make a second.
+pub fn ticks_per_second() -> f64 {
+    // SAFETY: `sysconf` reads a constant.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    if ticks > 0 { ticks as f64 } else { 100.0 }
+}
+
+/// The CPU for the workloads: the last one that we may use. CPU 0 serves most interrupts, so it is the last choice.
+pub fn workload_cpu() -> Result<usize> {
+    let status = fs::read_to_string("/proc/self/status").context("failed to read `/proc/self/status`")?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.and_then(last_cpu).context("`/proc/self/status` names no CPU that we may use")
+}
+
+/// The last number of a list such as `0-3,8`.
+fn last_cpu(list: &str) -> Option<usize> {
+    list.trim().rsplit([',', '-']).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_cpu_of_a_list() {
+        assert_eq!(last_cpu("\t0-1\n"), Some(1));
+        assert_eq!(last_cpu("0"), Some(0));
+        assert_eq!(last_cpu("0-3,8,10"), Some(10));
+        assert_eq!(last_cpu(""), None);
+    }
+}
