@@ -59,7 +59,7 @@ pub struct Args {
 pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
     let ours = program(layout, args);
     let folder = Folder::create()?;
-    let (rounds, repetitions) = if args.quick { (2, 7) } else { (8, 15) };
+    let (rounds, repetitions) = if args.quick { (2, 40) } else { (8, 80) };
     let plan =
         Plan { rounds: args.rounds.unwrap_or(rounds), repetitions, cpu: os::workload_cpu()?, folder: &folder.path };
     let contenders = contender::all(&ours, plan.folder);

@@ -26,7 +26,7 @@ pub struct Row {
     pub contender: String,
     /// Time per operation: the fastest repetition of each round. Absent where only a difference makes sense.
     pub ns: Option<Summary>,
-    /// `None` for the plain run, and for what was not measured.
+    /// `None` for what was not measured. In the row of the plain run: how far its rounds lie above the best of them.
     pub added: Option<Added>,
     /// Time per operation over that of the plain run.
     pub times_plain: Option<f64>,
@@ -40,7 +40,7 @@ pub struct Row {
 pub struct Added {
     /// Its fastest repetition less the fastest plain one. Nothing disturbed either.
     pub of_minima: f64,
-    /// Differences within each round, of the median repetitions: what duty cycles and noise do is in here.
+    /// Its fastest repetition less the fastest plain one of the same round.
     pub paired: Summary,
 }
 
@@ -92,20 +92,25 @@ fn compare(
     let calls = Summary::of(plain.values().map(|outcome| outcome.calls)).map_or(0.0, |calls| calls.median);
     let ours = added(Id::Us, what, calls, measured).map(|added| added.of_minima);
     let is_net = matches!(what, What::Net(..));
-    let shown = contenders.iter().filter(|contender| contender.joins(load) && !(is_net && contender.id == Id::Plain));
+    // A difference needs both sides; why one is missing stands in the table of the whole.
+    let differs = |id| id != Id::Plain && added(id, What::Whole(load), calls, measured).is_some();
+    let shown = contenders.iter().filter(|contender| contender.joins(load) && (!is_net || differs(contender.id)));
     let rows = shown.map(|contender| {
-        let whole = |id| Summary::of(measured.outcomes(id, load).values().map(|outcome| outcome.best_ns));
+        let whole = |id| Summary::of(best(id, load, measured).into_values());
         let ns = whole(contender.id).filter(|_| !is_net);
         // A tracer of switches alone adds nothing to the calls.
         let what = if is_net && !contender.hooks_calls() { What::Whole(load) } else { what };
-        let added = added(contender.id, what, calls, measured).filter(|_| contender.id != Id::Plain);
+        let added = added(contender.id, what, calls, measured);
         Row {
             id: contender.id,
             contender: contender.label.clone(),
             ns,
             added,
             times_plain: ns.zip(whole(Id::Plain)).map(|(ns, plain)| ns.min / plain.min),
-            times_ours: added.zip(ours).and_then(|(added, ours)| ratio(added.of_minima, ours)),
+            times_ours: added
+                .filter(|_| contender.id != Id::Plain)
+                .zip(ours)
+                .and_then(|(added, ours)| ratio(added.of_minima, ours)),
             cannot_run: measured.failures.get(&contender.id).cloned(),
         }
     });
@@ -138,14 +143,20 @@ struct Difference {
 }
 
 fn difference(id: Id, load: Load, measured: &Measured) -> Option<Difference> {
-    let (plain, with) = (measured.outcomes(Id::Plain, load), measured.outcomes(id, load));
-    let best = |outcomes: &BTreeMap<u32, _>| {
-        Summary::of(outcomes.values().map(|outcome: &super::load::Outcome| outcome.best_ns))
+    let (plain, with) = (best(Id::Plain, load, measured), best(id, load, measured));
+    let min = |values: &BTreeMap<u32, f64>| values.values().copied().min_by(f64::total_cmp);
+    let (plain_min, with_min) = (min(&plain)?, min(&with)?);
+    let pair = |(round, with): (&u32, &f64)| {
+        // The plain run has no partner but its own best: what comes out is the noise of the machine.
+        let base = if id == Id::Plain { plain_min } else { *plain.get(round)? };
+        Some((*round, with - base))
     };
-    let of_minima = best(&with)?.min - best(&plain)?.min;
-    let pair =
-        |(round, with): (&u32, &super::load::Outcome)| Some((*round, with.median_ns - plain.get(round)?.median_ns));
-    Some(Difference { of_minima, paired: with.iter().filter_map(pair).collect() })
+    Some(Difference { of_minima: with_min - plain_min, paired: with.iter().filter_map(pair).collect() })
+}
+
+/// The fastest repetition of each round.
+fn best(id: Id, load: Load, measured: &Measured) -> BTreeMap<u32, f64> {
+    measured.outcomes(id, load).into_iter().map(|(round, outcome)| (round, outcome.best_ns)).collect()
 }
 
 #[cfg(test)]
@@ -191,6 +202,12 @@ mod tests {
         assert_eq!((added.of_minima, added.paired.min, added.paired.quartile_high), (50.0, 50.0, 50.0));
         assert_eq!(row(&tables, "read", Id::Us).times_plain, Some(1.5));
         assert_eq!(row(&tables, "read", Id::Syscount).times_ours, Some(4.0));
+    }
+
+    #[test]
+    fn the_plain_run_shows_the_noise() {
+        let plain = row(&tables(), "read", Id::Plain).added.map(|added| (added.of_minima, added.paired.median));
+        assert_eq!(plain, Some((0.0, 5.0)));
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub struct Outcome {
 pub fn main(args: &Args) -> Result<ExitCode> {
     os::die_with_parent().context("failed to bind the life of the workload to its parent")?;
     os::pin(args.cpu).with_context(|| format!("failed to bind the workload to CPU {}", args.cpu))?;
+    if args.load != Load::Crowd {
+        os::go_first();
+    }
     let outcome = match args.load {
         Load::Read => read(args)?,
         Load::Getppid => repeat(args, 1.0, |count| Ok(getppid(count)))?,

@@ -21,6 +21,12 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     }
 }
 
+/// Lets nothing of ordinary priority take the CPU from the calling process for long. Only root may.
+pub fn go_first() {
+    // SAFETY: setting a priority touches no memory. Without the right to it the measurement is noisier, no more.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+}
+
 /// Has the kernel kill this process when the thread that started it ends, so that nothing outlives the benchmark.
 pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: this option takes a signal number and touches no memory.

@@ -9,6 +9,11 @@ use super::table::{Table, number, ratio};
 use super::verdict::Verdict;
 use super::{cost, programs};
 
+const HOW_TO_READ: &str = "\
+added: ns per operation, fastest repetition of all rounds less the fastest plain one. median, quartiles: the same
+within each round; in the plain row, how far its rounds lie above the best of them. × ours: over what we add.
+";
+
 const MIB: f64 = (1 << 20) as f64;
 
 #[derive(Debug, Serialize)]
@@ -46,8 +51,7 @@ impl Report {
             let names = self.foreign_programs.join(", ");
             let _ = writeln!(text, "warning: tracing programs of others were loaded during the run: {names}");
         }
-        text += "\nns per operation. added: fastest repetition less the fastest plain one; median and quartiles: \
-                 differences within each round,\nof median repetitions; × ours: what it adds over what we add.\n";
+        text += HOW_TO_READ;
         for comparison in &self.comparisons {
             let _ = write!(text, "\n{}", compared(comparison));
         }

@@ -86,7 +86,7 @@ impl Measured {
                     let mut around = Command::new(program);
                     around.args(args).arg(super::own_program()?);
                     // A call takes microseconds here.
-                    run(around, load, plan.cpu, iterations(load) / 50, plan.repetitions)
+                    run(around, load, plan.cpu, iterations(load) / 20, plan.repetitions)
                 }
                 _ => run(Command::new(super::own_program()?), load, plan.cpu, iterations(load), plan.repetitions),
             };
@@ -102,12 +102,12 @@ pub fn run_load(load: Load, plan: Plan) -> Result<Outcome> {
     run(Command::new(super::own_program()?), load, plan.cpu, iterations(load), plan.repetitions)
 }
 
-/// Operations per repetition, for about 25 ms.
+/// Operations per repetition, for a few milliseconds: short enough to fall between two disturbances.
 fn iterations(load: Load) -> u64 {
     match load {
-        Load::Read | Load::Getppid => 200_000,
-        Load::Switch | Load::Echo => 20_000,
-        Load::Yield => 40_000,
+        Load::Read | Load::Getppid => 20_000,
+        Load::Switch | Load::Echo => 2_000,
+        Load::Yield => 4_000,
         Load::Crowd => 0,
     }
 }
