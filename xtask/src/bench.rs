@@ -107,7 +107,9 @@ fn report(contenders: &[Contender], measured: &Measured, plan: Plan, watch: Dura
     let us = by_id(Id::Us).filter(runs);
     let process = us.and_then(|us| note(cost::measure(us, plan, watch), "cost of the process", &mut failures));
     let first_screen_ms = us.and_then(|us| match &us.how {
-        How::Beside { program, .. } => note(screen::first_screen_ms(program), "first screen", &mut failures),
+        How::Beside { program, .. } => {
+            note(screen::first_screen_ms(program, plan.folder), "first screen", &mut failures)
+        }
         _ => None,
     });
     let process = process.unwrap_or_default();

@@ -82,11 +82,7 @@ impl Beside {
             return;
         }
         os::interrupt(self.pid());
-        if wait(&mut self.child, STOP_MAX).is_none() {
-            // The child is ours and not waited for yet, so neither can hit another process.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        end(&mut self.child, STOP_MAX);
     }
 }
 
@@ -101,9 +97,7 @@ pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = spawn(command).with_context(|| format!("failed to start `{name}`"))?;
-    if wait(&mut child, limit).is_none() {
-        let _ = child.kill();
-        let _ = child.wait();
+    if end(&mut child, limit).is_none() {
         bail!("`{name}` took longer than {} s", limit.as_secs());
     }
     // It prints a line or two, which the pipes hold until now.
@@ -116,13 +110,23 @@ pub fn output(command: &mut Command, limit: Duration) -> Result<String> {
 }
 
 /// A child that the kernel kills when we are killed.
-fn spawn(command: &mut Command) -> std::io::Result<Child> {
+pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { command.pre_exec(os::die_with_parent) };
     command.spawn()
 }
 
-/// `None` when it still runs after `limit`.
+/// Waits for the end, and brings it about after `limit`: then `None`.
+pub fn end(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let status = wait(child, limit);
+    if status.is_none() {
+        // The child is ours and not waited for yet, so this cannot hit another process.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    status
+}
+
 fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {

@@ -19,6 +19,13 @@ pub struct Comparison {
     pub rows: Vec<Row>,
 }
 
+impl Comparison {
+    /// Time per operation of the plain run; `None` in a comparison of differences.
+    pub fn plain(&self) -> Option<Summary> {
+        self.rows.iter().find(|row| row.id == Id::Plain)?.ns
+    }
+}
+
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Row {
     #[serde(skip)]

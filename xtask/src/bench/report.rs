@@ -9,6 +9,12 @@ use super::table::{Table, number, ratio};
 use super::verdict::Verdict;
 use super::{cost, programs};
 
+/// The machine on which the budgets were set; a slower one pays more for the same program.
+const BUDGET_READ_NS: u32 = 119;
+const BUDGET_SWITCH_NS: u32 = 1066;
+/// Beyond this the quartiles say more about the machine than about the contenders.
+const NOISE_MAX: f64 = 0.1;
+
 const HOW_TO_READ: &str = "\
 added: ns per operation, fastest repetition of all rounds less the fastest plain one. median, quartiles: the same
 within each round; in the plain row, how far its rounds lie above the best of them. × ours: over what we add.
@@ -51,6 +57,11 @@ impl Report {
             let names = self.foreign_programs.join(", ");
             let _ = writeln!(text, "warning: tracing programs of others were loaded during the run: {names}");
         }
+        if let Some(noise) = self.noise().filter(|noise| *noise > NOISE_MAX) {
+            let percent = 100.0 * noise;
+            let _ =
+                writeln!(text, "warning: the machine was not quiet: rounds of the plain run differ by {percent:.0} %");
+        }
         text += HOW_TO_READ;
         for comparison in &self.comparisons {
             let _ = write!(text, "\n{}", compared(comparison));
@@ -60,7 +71,7 @@ impl Report {
         if let Some(ms) = self.first_screen_ms {
             let _ = writeln!(text, "\nfirst screen after {ms:.0} ms");
         }
-        text += "\nbudgets\n";
+        text += &self.budgets_head();
         for verdict in &self.verdicts {
             let _ = writeln!(text, "  {}", verdict.line());
         }
@@ -70,15 +81,33 @@ impl Report {
         text
     }
 
+    /// How much worse than the best round the upper quarter of plain rounds is, in the noisiest workload.
+    fn noise(&self) -> Option<f64> {
+        let plain = self.comparisons.iter().filter_map(Comparison::plain);
+        plain.map(|ns| ns.quartile_high / ns.min - 1.0).max_by(f64::total_cmp)
+    }
+
+    fn budgets_head(&self) -> String {
+        let plain = |id| {
+            let comparison = self.comparisons.iter().find(|comparison| comparison.id == id);
+            number(comparison.and_then(Comparison::plain).map(|ns| ns.min))
+        };
+        let (read, switch) = (plain("read"), plain("switch"));
+        format!(
+            "\nbudgets (set where a plain read takes {BUDGET_READ_NS} ns and a plain switch {BUDGET_SWITCH_NS} ns; \
+             here {read} and {switch})\n"
+        )
+    }
+
     fn programs_text(&self) -> String {
         if self.programs.is_empty() {
             return String::new();
         }
-        let mut table = Table::new(&["program", "contender", "workload", "runs", "ns/run"]);
+        let mut table = Table::new(&["contender: workload: program", "runs", "ns/run"]);
         for cost in &self.programs {
             let load = format!("{:?}", cost.load).to_lowercase();
-            let (runs, ns) = (cost.runs.to_string(), number(Some(cost.ns_per_run)));
-            table.row(vec![cost.program.clone(), cost.contender.clone(), load, runs, ns]);
+            let name = format!("{}: {load}: {}", cost.contender, cost.program);
+            table.row(vec![name, cost.runs.to_string(), number(Some(cost.ns_per_run))]);
         }
         let text = table.text();
         format!("\nkernel's own statistics, a pass of its own; the clock that measures a run is in it\n{text}")

@@ -1,30 +1,34 @@
 //! How long it takes until the first screen is there: `profiler live` in a terminal that tmux provides.
 
 use std::fs;
-use std::path::Path;
-use std::process::{self, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::beside;
 use crate::child;
 
 const SCREEN_MAX: Duration = Duration::from_secs(15);
+const START_MAX: Duration = Duration::from_secs(5);
 const QUIT_MAX: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A tmux server of our own, killed when it goes out of scope, and with it what runs inside.
 struct Terminal {
-    tmux: std::path::PathBuf,
-    socket: String,
+    tmux: PathBuf,
+    socket: PathBuf,
+    server: Child,
 }
 
-/// Milliseconds from the start until the header shows the host's name. The start of tmux, some 10 ms, is in it.
-pub fn first_screen_ms(program: &Path) -> Result<f64> {
+/// Milliseconds from the start until the header shows the host's name. A few of them are tmux's own. `folder` takes its
+/// socket.
+pub fn first_screen_ms(program: &Path, folder: &Path) -> Result<f64> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").context("failed to read the host's name")?;
     let tmux = child::find_program("tmux").context("tmux is not installed")?;
-    let terminal = Terminal { tmux, socket: format!("profiler-bench-{}", process::id()) };
+    let terminal = Terminal::start(tmux, folder)?;
     let start = Instant::now();
     terminal.open(program)?;
     let mut last = String::new();
@@ -48,11 +52,29 @@ pub fn first_screen_ms(program: &Path) -> Result<f64> {
 const DEAD: &str = "Pane is dead";
 
 impl Terminal {
+    /// The server stays in the foreground, as our child: it cannot outlive us. Where it ends, the terminal hangs up.
+    fn start(tmux: PathBuf, folder: &Path) -> Result<Self> {
+        let socket = folder.join("tmux");
+        let mut command = Command::new(&tmux);
+        // An empty configuration: the user's own must not take part.
+        command.arg("-S").arg(&socket).args(["-f", "/dev/null", "-D"]).env_remove("TMUX");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = beside::spawn(&mut command).context("failed to start tmux")?;
+        let terminal = Self { tmux, socket, server };
+        let deadline = Instant::now() + START_MAX;
+        while Instant::now() < deadline {
+            // A dead pane stays, to show why.
+            if child::answer(terminal.tmux().args(["set-option", "-g", "remain-on-exit", "on"])).is_some() {
+                return Ok(terminal);
+            }
+            thread::sleep(POLL);
+        }
+        bail!("tmux did not start within {} s", START_MAX.as_secs());
+    }
+
     fn open(&self, program: &Path) -> Result<()> {
         let mut command = self.tmux();
-        // An empty configuration: the user's own must not take part. A dead pane stays, to show why.
-        command.args(["-f", "/dev/null", "new-session", "-d", "-x", "160", "-y", "50", "--"]).arg(program).arg("live");
-        command.args([";", "set-option", "remain-on-exit", "on"]);
+        command.args(["new-session", "-d", "-x", "160", "-y", "50", "--"]).arg(program).arg("live");
         child::answer(&mut command).context("tmux failed to start a session")?;
         Ok(())
     }
@@ -64,7 +86,7 @@ impl Terminal {
 
     fn tmux(&self) -> Command {
         let mut command = Command::new(&self.tmux);
-        command.args(["-L", &self.socket]).env_remove("TMUX");
+        command.arg("-S").arg(&self.socket).env_remove("TMUX");
         command
     }
 }
@@ -78,6 +100,7 @@ impl Drop for Terminal {
         }
         // Hangs up on a program that did not quit.
         child::answer(self.tmux().arg("kill-server"));
+        beside::end(&mut self.server, QUIT_MAX);
     }
 }
 
