@@ -14,6 +14,14 @@ pub enum Error {
         /// What to do about it.
         hint: String,
     },
+    /// What was asked for makes no sense here.
+    #[error("{what}\nhint: {hint}")]
+    Refused {
+        /// What is not done, and why.
+        what: String,
+        /// What to ask for instead.
+        hint: String,
+    },
     /// A file could not be read or written.
     #[error("failed to {act} `{}`: {source}", path.display())]
     File {
@@ -53,4 +61,13 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl Error {
+    /// Whether nothing is wrong but that the reader of our output has left.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        let (Self::File { source, .. } | Self::Io { source, .. }) = self else { return false };
+        source.kind() == io::ErrorKind::BrokenPipe
+    }
 }

@@ -4,6 +4,7 @@
 pub mod error;
 
 pub mod config;
+pub mod cli;
 
 pub mod batch;
 pub mod capture;
@@ -17,3 +18,5 @@ pub mod field;
 pub mod finding;
 
 pub mod view;
+
+pub mod run;

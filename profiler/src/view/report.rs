@@ -5,7 +5,7 @@ mod json;
 #[cfg(test)]
 mod tests;
 mod text;
-mod utc;
+pub mod utc;
 
 pub use json::json;
 pub use text::text;
@@ -23,8 +23,9 @@ fn window_unix_ns(model: &Model) -> (u64, u64) {
     (unix_ns(&model.machine, begin), unix_ns(&model.machine, time.until))
 }
 
-/// A moment of the observed host on the calendar, by the anchor that was taken there.
-fn unix_ns(machine: &Machine, at: Timestamp) -> u64 {
+/// A moment of the observed host in nanoseconds since 1970 UTC, by the anchor that was taken there.
+#[must_use]
+pub fn unix_ns(machine: &Machine, at: Timestamp) -> u64 {
     (machine.anchor_unix_ns + at.since(machine.anchor)).saturating_sub(machine.anchor.since(at))
 }
 

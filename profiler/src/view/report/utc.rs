@@ -1,13 +1,15 @@
 //! Calendar time without a clock.
 
 /// `2026-01-31 23:59:59.250` of nanoseconds since 1970 UTC.
-pub(super) fn date_time(unix_ns: u64) -> String {
+#[must_use]
+pub fn date_time(unix_ns: u64) -> String {
     let (year, month, day) = civil(unix_ns / 86_400_000_000_000);
     format!("{year:04}-{month:02}-{day:02} {}", time(unix_ns))
 }
 
 /// The same in RFC 3339, for programs.
-pub(super) fn rfc3339(unix_ns: u64) -> String {
+#[must_use]
+pub fn rfc3339(unix_ns: u64) -> String {
     date_time(unix_ns).replace(' ', "T") + "Z"
 }
 
