@@ -3,8 +3,8 @@
 
 pub mod error;
 
-pub mod config;
 pub mod cli;
+pub mod config;
 
 pub mod batch;
 pub mod capture;

@@ -29,7 +29,6 @@ mod record;
 mod replay;
 mod report;
 mod signals;
-mod stub;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

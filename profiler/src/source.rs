@@ -14,6 +14,10 @@ pub trait Source {
     /// The observed host.
     fn machine(&self) -> &Machine;
 
+    /// Asks for the end: what happened until now still comes, and then the clean end. Where nothing goes on, nothing
+    /// has to be done.
+    fn end(&mut self) {}
+
     /// The next interval; `None` is a clean end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Batch>, Error>> + Send;
 }

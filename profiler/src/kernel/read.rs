@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use aya::Ebpf;
 use aya::programs::Program;
+use aya_log::EbpfLogger;
+use log::Log;
 use profiler_common::disk::{DiskKey, DiskRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord};
@@ -35,6 +37,8 @@ const SLOW_PASSES: u64 = 10;
 /// The programs in the kernel, and the last reading of everything that they count.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// What the programs say, on its way into the log.
+    programs_log: Option<EbpfLogger<&'static dyn Log>>,
     maps: Maps,
     machine: Machine,
     sampler: Option<Sampler>,
@@ -94,12 +98,15 @@ impl Kernel {
     /// Loads the programs, attaches them, and takes the first reading, which later ones are compared with.
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let (Loaded { mut ebpf, samples, .. }, mut machine) = load_here(options)?;
+        // Without its map there is nothing to say, as when the object was built without messages.
+        let programs_log = options.log_programs.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
         let maps = Maps::take(&mut ebpf)?;
         let sampler = samples.then(|| Sampler::new(options, &machine.probes)).flatten();
         machine.call_sampling = sampler.as_ref().map_or(0.0, Sampler::share);
         let now = support::monotonic();
         let mut kernel = Self {
             ebpf,
+            programs_log,
             maps,
             machine,
             sampler,
@@ -159,6 +166,9 @@ impl Kernel {
         let events = self.maps.events();
         let tcp_events = std::array::from_fn(|at| events[at].wrapping_sub(self.events[at]));
         self.events = events;
+        if let Some(log) = &mut self.programs_log {
+            log.flush();
+        }
         if self.pass % SLOW_PASSES == 1 {
             self.look_slowly();
         }

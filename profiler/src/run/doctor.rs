@@ -10,14 +10,15 @@ use crate::batch::{Machine, ProbeStatus};
 use crate::cli::DoctorArgs;
 use crate::error::Error;
 use crate::field::Value;
+use crate::kernel;
 use crate::run::attach::prepare;
-use crate::run::{Exit, print, stub};
+use crate::run::{Exit, print};
 
 /// Titles of the columns.
 const TITLES: [&str; 4] = ["PROBE", "FORM", "REASON", "UNKNOWN WITHOUT IT"];
 
 pub(super) fn main(args: &DoctorArgs) -> Result<Exit, Error> {
-    let machine = stub::doctor(&prepare(&args.observe)?)?;
+    let machine = kernel::doctor(&prepare(&args.observe)?)?;
     if args.json {
         print(&json(&machine))?;
     } else {

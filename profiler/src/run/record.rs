@@ -12,9 +12,6 @@ use crate::run::{End, Exit, View, block_on, child, run};
 use crate::source::Source;
 use crate::source::record::Recorded;
 
-/// The most that we wait for the interval in which a command ended, in intervals.
-const LAST_TICKS: u32 = 3;
-
 pub(super) fn main(args: &RecordArgs) -> Result<Exit, Error> {
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     Output::check(&args.output, existing)?;
@@ -47,7 +44,9 @@ async fn until_told<S: Source + Send, W: Write + Send>(
     mut progress: Progress,
     signals: &mut Signals,
 ) -> Result<Exit, Error> {
-    run(&mut source, &mut progress, signals.next()).await?;
+    if let End::Stopped(_) = run(&mut source, &mut progress, signals.next()).await? {
+        remains(&mut source, &mut progress).await?;
+    }
     source.finish()?;
     progress.finish();
     Ok(Exit::Fine)
@@ -77,14 +76,19 @@ async fn along<S: Source + Send, W: Write + Send>(
         }
     };
     // What the command did last is in the interval that goes on.
-    if let Ok(last) = tokio::time::timeout(args.observe.tick * LAST_TICKS, source.next()).await
-        && let Some(batch) = last?
-    {
-        progress.show(batch).await;
-    }
+    remains(&mut source, &mut progress).await?;
     source.finish()?;
     progress.finish();
     Ok(exit)
+}
+
+/// Ends the source, and takes the interval that it was in.
+async fn remains<S: Source + Send>(source: &mut S, progress: &mut Progress) -> Result<(), Error> {
+    source.end();
+    while let Some(batch) = source.next().await? {
+        progress.show(batch).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -104,6 +108,7 @@ mod tests {
         machine: Machine,
         now: u64,
         fails_at: u64,
+        ends_at: u64,
     }
 
     impl Source for Host {
@@ -111,7 +116,14 @@ mod tests {
             &self.machine
         }
 
+        fn end(&mut self) {
+            self.ends_at = self.now + 1;
+        }
+
         async fn next(&mut self) -> Result<Option<Batch>, Error> {
+            if self.now >= self.ends_at {
+                return Ok(None);
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
             self.now += 1;
             if self.now == self.fails_at {
@@ -130,7 +142,8 @@ mod tests {
         let exit = block_on(async {
             let mut signals = Signals::listen()?;
             let (output, file) = Output::create(&path, Existing::Keep)?;
-            let source = Recorded::new(Host { machine: Machine::default(), now: 0, fails_at }, file, &path)?;
+            let source =
+                Recorded::new(Host { machine: Machine::default(), now: 0, fails_at, ends_at: u64::MAX }, file, &path)?;
             along(&args, source, Progress::new(output, Watched::No, None), &mut signals).await
         });
         let batches = path.exists().then(|| batches(&path));

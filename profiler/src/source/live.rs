@@ -2,7 +2,7 @@
 //! batch carries what it read. When the reader is slow, an interval becomes longer, and no count is lost.
 #![expect(clippy::disallowed_methods, reason = "the live source owns the clock and its thread")]
 
-use std::io::{self, PipeWriter};
+use std::io::{self, PipeWriter, Write as _};
 use std::os::fd::AsRawFd;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,21 +19,9 @@ use crate::source::Source;
 pub struct Live {
     machine: Machine,
     batches: Receiver<Result<Batch, Error>>,
-    /// Closing it ends the thread.
-    stop: Option<PipeWriter>,
+    /// A byte in it ends the thread.
+    stop: PipeWriter,
     thread: Option<JoinHandle<()>>,
-}
-
-/// Ends a [`Live`] source from elsewhere: what happened until then still arrives, and then the clean end.
-#[derive(Debug)]
-pub struct Stopper(PipeWriter);
-
-impl Stopper {
-    /// Ends the source.
-    pub fn stop(mut self) {
-        // Whoever reads may be gone, which is what we want.
-        drop(io::Write::write_all(&mut self.0, b"."));
-    }
 }
 
 impl Live {
@@ -50,13 +38,7 @@ impl Live {
         let mut pump = Pump { kernel, tick: options.tick, sender, missed_ticks: 0, stopped };
         let thread = thread::Builder::new().name("profiler-read".into()).spawn(move || pump.run());
         let thread = thread.map_err(io("start a thread"))?;
-        Ok(Self { machine, batches, stop: Some(stop), thread: Some(thread) })
-    }
-
-    /// A handle that ends this source.
-    pub fn stopper(&self) -> Result<Stopper, Error> {
-        let stop = self.stop.as_ref().map_or_else(|| Err(io::ErrorKind::BrokenPipe.into()), PipeWriter::try_clone);
-        stop.map(Stopper).map_err(|source| Error::Io { act: "share a pipe".into(), source })
+        Ok(Self { machine, batches, stop, thread: Some(thread) })
     }
 }
 
@@ -64,9 +46,7 @@ impl Drop for Live {
     /// The programs are out of the kernel when this returns.
     fn drop(&mut self) {
         self.batches.close();
-        if let Some(stop) = self.stop.take() {
-            Stopper(stop).stop();
-        }
+        self.end();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has told so already.
             drop(thread.join());
@@ -77,6 +57,11 @@ impl Drop for Live {
 impl Source for Live {
     fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    fn end(&mut self) {
+        // A thread that is gone has ended already.
+        drop(self.stop.write_all(b"."));
     }
 
     async fn next(&mut self) -> Result<Option<Batch>, Error> {

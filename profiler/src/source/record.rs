@@ -49,6 +49,10 @@ impl<S: Source + Send, W: Write + Send> Source for Recorded<S, W> {
         self.source.machine()
     }
 
+    fn end(&mut self) {
+        self.source.end();
+    }
+
     /// An error in writing ends the recording, not the source: whoever goes on loses no batch.
     async fn next(&mut self) -> Result<Option<Batch>, Error> {
         if let Some(batch) = self.held.take() {
