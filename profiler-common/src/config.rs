@@ -9,6 +9,7 @@ pub struct Config {
     /// Sampling of system-call latency is possible: the entry hook is attached for a share of each second.
     pub sample_calls: u32,
     /// `bpf_task_pt_regs` exists (5.15, dd6e10fbd9f7): the call in which a thread blocks is read at the switch itself.
+    /// Without it the entry hook has to tell, so it must always be attached.
     pub task_pt_regs: u32,
     /// `sched_switch` passes `prev_state` as a fourth argument (5.18, fa2c3254d7cf; backported to 5.15).
     pub switch_prev_state: u32,

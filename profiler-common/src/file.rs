@@ -40,3 +40,27 @@ pub const fn kind_of_mode(mode: u16) -> u32 {
         _ => kind::UNKNOWN,
     }
 }
+
+/// Entries of a CPU's cache of kinds.
+pub const KIND_ENTRIES: usize = 16;
+
+/// Buckets of tables of descriptors, each with an epoch: a call of [`crate::syscall::class::CLOSE`] begins a new one.
+pub const EPOCHS: usize = 1024;
+
+/// The kind of file that a descriptor named, as long as the epoch lasts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindEntry {
+    /// The table of descriptors, `task_struct.files`: its address relative to one of our own, and 0 in an empty entry.
+    pub files: u64,
+    /// Process that used it.
+    pub pid: u32,
+    /// The descriptor.
+    pub descriptor: u32,
+    /// Epoch of the table's bucket when the file was looked up.
+    pub epoch: u32,
+    /// One of [`kind`], never [`kind::UNKNOWN`].
+    pub kind: u32,
+}
+
+const _: () = assert!(size_of::<KindEntry>() == 24);

@@ -1,5 +1,7 @@
 //! Row `syscall`: calls per thread, kept apart by the kind of file that their first argument names.
 
+use core::mem::offset_of;
+
 use crate::hist::LOG2_SLOTS;
 
 /// Errno classes, in the order of [`CallRecord::errors`].
@@ -13,10 +15,13 @@ pub const ERRNOS_MAX: usize = 1024;
 
 /// Slots of a thread for calls that move data or wait.
 pub const IO_SLOTS: usize = 16;
-/// Slots of a thread for all other calls; what finds none goes to the overflow map.
-pub const OTHER_SLOTS: usize = 4;
-/// All slots of a thread.
+/// Slots of a thread for all other calls, without bytes and waits. What finds none goes to the overflow map, and so do
+/// the waits of these calls.
+pub const OTHER_SLOTS: usize = 16;
+/// All slots of a thread: the most [`CallRecord`]s that follow a [`crate::task::TaskRecord`].
 pub const SLOTS: usize = IO_SLOTS + OTHER_SLOTS;
+/// Slots of a CPU for the calls of the thread that is on it.
+pub const CPU_SLOTS: usize = 16;
 
 /// What a call does, told to the programs as a table indexed by number.
 pub mod class {
@@ -32,6 +37,23 @@ pub mod class {
     pub const WAIT: u8 = 4;
     /// Makes a child, which returns 0 from a call that it never made.
     pub const FORK: u8 = 5;
+    /// Can change what a descriptor names, or which table of descriptors the caller uses. A call of this class that is
+    /// missing from the table makes the programs tell the kind of a file by that of its predecessor.
+    pub const CLOSE: u8 = 6;
+}
+
+/// Whether a call of this class has one of the [`IO_SLOTS`].
+#[inline(always)]
+#[must_use]
+pub const fn has_io_slot(class: u8) -> bool {
+    matches!(class, class::READ | class::WRITE | class::SYNC | class::WAIT | class::FORK)
+}
+
+/// Whether a call of this class returns a number of bytes.
+#[inline(always)]
+#[must_use]
+pub const fn moves_bytes(class: u8) -> bool {
+    matches!(class, class::READ | class::WRITE)
 }
 
 /// A call and the kind of file that it was made on: number in the low 16 bits, [`crate::file::kind`] above them.
@@ -42,8 +64,27 @@ pub const fn call_key(number: u32, kind: u32) -> u32 {
     (number & 0xffff) | kind << 16
 }
 
-/// Marks a 32-bit call in a key.
+/// Marks a 32-bit call in a key. Its [`class`] is not known, since the table has native numbers.
 pub const COMPAT_CALL: u32 = 1 << 31;
+
+/// The key of no call.
+pub const NO_KEY: u32 = u32::MAX;
+
+/// The beginning of a [`CallRecord`], and all that is kept of calls that neither move data nor wait.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCount {
+    /// [`call_key`].
+    pub key: u32,
+    /// Set once the slot is taken, since a key of 0 is valid.
+    pub used: u32,
+    /// Failed calls by class of errno, [`ERRNO_CLASSES`].
+    pub errors: [u32; ERRNO_CLASSES.len()],
+    /// Calls that returned.
+    pub count: u64,
+}
+
+const _: () = assert!(size_of::<CallCount>() == 48);
 
 /// One call of one thread (or of one process in the overflow map). Everything only grows.
 #[repr(C)]
@@ -61,13 +102,79 @@ pub struct CallRecord {
     pub bytes: u64,
     /// Time blocked inside this call: switch-out to wake-up, without run-queue time.
     pub blocked_ns: u64,
-    /// Calls that blocked, by their blocked time, coarse scale.
+    /// Calls that blocked, by their blocked time, coarse scale. Exact, and disjoint from the sampled latencies: those
+    /// are of calls that did not leave the CPU. So all calls are the blocked ones, plus the sampled distribution scaled
+    /// to the calls that are left ([`Self::count`] minus these).
     pub blocked: [u32; LOG2_SLOTS],
 }
 
 const _: () = assert!(size_of::<CallRecord>() == 160);
+const _: () = assert!(offset_of!(CallRecord, count) == offset_of!(CallCount, count));
+const _: () = assert!(offset_of!(CallRecord, bytes) == size_of::<CallCount>());
 
-/// Key of the overflow map and of the latency map.
+/// What a call of the thread on a CPU adds to that thread's [`CallRecord`] of the same key.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuCall {
+    /// [`call_key`].
+    pub key: u32,
+    /// 1 if any call failed, else 0.
+    pub failed: u32,
+    /// Failed calls by class of errno, [`ERRNO_CLASSES`].
+    pub errors: [u32; ERRNO_CLASSES.len()],
+    /// Calls that returned.
+    pub count: u64,
+    /// Bytes read or written.
+    pub bytes: u64,
+}
+
+const _: () = assert!(size_of::<CpuCall>() == 56);
+
+/// The calls of the thread that is on a CPU now, since it came there: one such record per CPU.
+///
+/// At its switch away, all of this moves to the thread's own record. So the true count of a thread is what its record
+/// says plus what the CPU says that it is on. Whoever reads the records first and the CPUs second never counts twice;
+/// what moves in between is missing until the next reading.
+///
+/// A copy is whole if [`Self::tenure`] equals [`Self::tenure_begun`]: a new owner writes the last word first and the
+/// first word last, and the kernel copies upward.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuCalls {
+    /// Number of the owner, in the order in which they came; written last.
+    pub tenure: u64,
+    /// Address of the owner's saved registers; 0 if no call returned since the last switch.
+    pub owner: u64,
+    /// When the thread on this CPU entered the call that it is in, if a sampling window saw that, or 0. A switch forgets
+    /// it: only calls that do not leave the CPU are sampled, see [`CallRecord::blocked`].
+    pub entered_ns: u64,
+    /// The owner's table of descriptors, as in [`crate::file::KindEntry::files`].
+    pub files: u64,
+    /// Thread id of the owner.
+    pub tid: u32,
+    /// Process id of the owner.
+    pub pid: u32,
+    /// Key of the first call that returned to the owner since it came to this CPU, or [`NO_KEY`]. If it had blocked in a
+    /// call when it left the CPU before, it was in this one.
+    pub first_key: u32,
+    /// A bit per slot in use. The content of all others is old.
+    pub dirty: u32,
+    /// Number of the call that the owner is in plus one, or 0: where the entry hook has to tell (before 5.15).
+    pub entered: u32,
+    /// Explicit padding, always zero.
+    pub reserved: u32,
+    /// Calls, by a hash of their key.
+    pub slots: [CpuCall; CPU_SLOTS],
+    /// Kinds of the files behind descriptors that were used on this CPU, by whatever process.
+    pub kinds: [crate::file::KindEntry; crate::file::KIND_ENTRIES],
+    /// Number of the owner; written first.
+    pub tenure_begun: u64,
+}
+
+const _: () = assert!(size_of::<CpuCalls>() == 56 + 56 * CPU_SLOTS + 24 * crate::file::KIND_ENTRIES + 8);
+
+/// Key of the overflow map and of the map of sampled latencies. The latter has only calls that did not leave the CPU
+/// between entry and return, see [`CallRecord::blocked`] for all others.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CallOwner {

@@ -25,7 +25,9 @@ pub mod state {
 }
 
 /// One thread as exported by the iterator once per tick, and once more when it ends. [`TaskRecord::calls`] records of
-/// [`crate::syscall::CallRecord`] follow it. All `*_ns` sums only grow.
+/// [`crate::syscall::CallRecord`] follow it: all calls of the thread if any changed since the export before, else none.
+/// What returned since it came to the CPU that it is on is not in them yet, see [`crate::syscall::CpuCalls`]. All `*_ns`
+/// sums only grow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskRecord {
@@ -73,7 +75,7 @@ pub struct TaskRecord {
     pub netns: u32,
     /// One of [`state`].
     pub state: u32,
-    /// Number of the system call in which it waits, or [`NO_CALL`].
+    /// Number of the system call in which it waits, or [`NO_CALL`]; of a thread that runs, always the latter.
     pub wait_call: u32,
     /// 1 for a kernel thread.
     pub kernel_thread: u32,

@@ -8,14 +8,18 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use profiler_common::disk::{DiskKey, DiskRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::LOST_COUNT;
-use profiler_common::syscall::{CallOwner, CallRecord};
+use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::tcp::{EVENTS, SocketOwner};
+
+/// The calls of the thread on each CPU, on their way into its record. One entry.
+#[map]
+pub static CPU_CALLS: PerCpuArray<CpuCalls> = PerCpuArray::with_max_entries(1, 0);
 
 /// Calls that found no slot in their thread, per process. 16 384 pairs of process and call.
 #[map]
 pub static CALLS: HashMap<CallOwner, CallRecord> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
-/// Sampled latencies per process and call. 8 192 pairs of about 1 KiB each.
+/// Sampled latencies of calls that did not leave the CPU, per process and call. 8 192 pairs of about 1 KiB each.
 #[map]
 pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_max_entries(8_192, BPF_F_NO_PREALLOC);
 

@@ -1,23 +1,25 @@
 //! Row `syscall`: an exact counter at the return of every call, and a clock at a sampled share of them.
 //!
-//! The entry hook is attached only for a small announced share of each second. What blocks is timed by the scheduler's
-//! edges (`task.rs`), exactly and for all calls.
+//! The hot path counts in the record of the CPU ([`cpu`]), which takes no lookup that costs anything; the switch away
+//! from the thread moves it on ([`crate::task`]). The entry hook is attached only for a small announced share of each
+//! second, for calls that do not leave the CPU. What blocks is timed by the scheduler's edges, exactly and for all calls.
 //!
 //! SAFETY: slot indexes are masked to the size of the array that they index.
+
+pub mod cpu;
+pub mod total;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::hist::{LINEAR8_SLOTS, linear8_slot};
 use profiler_common::lost::Lost;
-use profiler_common::syscall::{
-    CALLS_MAX, COMPAT_CALL, CallOwner, CallRecord, ERRNOS_MAX, IO_SLOTS, OTHER_SLOTS, call_key, class,
-};
+use profiler_common::offset::ABSENT;
+use profiler_common::syscall::{CALLS_MAX, COMPAT_CALL, CpuCalls, ERRNOS_MAX, NO_KEY, call_key, class, moves_bytes};
 use profiler_common::task::NO_CALL;
 
 use crate::emit::lost;
-use crate::file::kind_of;
-use crate::kernel::{Counter, Hook, Object, config, current, follow_current, hook, now, offset, read_current};
-use crate::maps::{CALLS, LATENCIES};
-use crate::task::{Thread, UNRESOLVED, thread_of};
+use crate::file::{forget, kind_of};
+use crate::kernel::{Counter, Hook, Object, config, current, hook, now, offset, read_current};
+use crate::maps::{CPU_CALLS, LATENCIES};
 
 /// [`class`] by call number, set at load time.
 #[unsafe(no_mangle)]
@@ -29,6 +31,10 @@ static ERRNO_CLASS: [u8; ERRNOS_MAX] = [0; ERRNOS_MAX];
 
 /// `TS_COMPAT` in `thread_info.status` (x86).
 const TS_COMPAT: u32 = 2;
+/// Distance of `pt_regs.cx` from `orig_ax`: the layout is part of the ABI.
+const CX_BEFORE_CALL: u32 = 32;
+/// Distance of `pt_regs.ip` from `orig_ax`.
+const IP_AFTER_CALL: u32 = 8;
 
 /// `rt_sigreturn` on x86-64: it alone returns with its number gone from the registers.
 const RT_SIGRETURN: u32 = 15;
@@ -38,133 +44,106 @@ hook!("sys_exit", sys_exit, sys_exit_raw, exit);
 
 #[inline(always)]
 fn enter<H: Hook>(hook: H) {
-    let Some(thread) = thread_of(current()) else { return };
-    unsafe {
-        if config!(task_pt_regs) == 0 {
-            (*thread).entered_call = hook.arg::<1>() as u32;
-        }
-        if config!(sample_calls) != 0 {
-            (*thread).entered_ns = now();
-        }
+    let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
+    if config!(task_pt_regs) == 0 {
+        cpu::own(cpu, hook.object::<0>());
+        unsafe { (*cpu).entered = (hook.arg::<1>() as u32).wrapping_add(1) };
+    }
+    if config!(sample_calls) != 0 {
+        unsafe { (*cpu).entered_ns = now() };
     }
 }
 
+/// Calls no helper as long as it finds what it needs in the CPU's record: each costs as much as all the rest.
 #[inline(always)]
 fn exit<H: Hook>(hook: H) {
-    let task = current();
-    let Some(thread) = thread_of(task) else { return };
+    let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
     let registers = hook.object::<0>();
     let result = hook.arg::<1>() as i64;
-    let number: u64 = hook.read(registers, offset!(regs_call));
-    let number = if number as u32 == NO_CALL { RT_SIGRETURN } else { number as u32 };
-    let class = class_of(number);
+    let call = call_of(hook, registers);
+    let class = class_of(call);
     if class == class::FORK && result == 0 {
+        // A child, which made no call. Its table of descriptors is new, or its parent's.
+        forget(current());
         return;
     }
-    let kind = match class {
+    cpu::own(cpu, registers);
+    let key = match class {
         class::READ | class::WRITE | class::SYNC => {
-            kind_of(task, hook.read::<u64>(registers, offset!(regs_arg0)) as u32)
+            call_key(call, kind_of(cpu, hook.read::<u64>(registers, offset!(regs_arg0)) as u32))
         }
-        _ => 0,
+        _ => call,
     };
-    let key = call_key(number, kind) | compat_mark(task);
     unsafe {
-        (*thread).returns += 1;
-        (*thread).entered_call = NO_CALL;
-        if (*thread).wait_key == UNRESOLVED {
-            (*thread).wait_key = key;
+        if (*cpu).first_key == NO_KEY {
+            (*cpu).first_key = key;
+        }
+        if config!(task_pt_regs) == 0 {
+            (*cpu).entered = 0;
         }
     }
-    match slot_of(thread, key, class) {
-        Some(slot) => count_own(slot, class, result),
-        None => count_shared(task, key, class, result),
+    count(cpu, key, class, result);
+    if class == class::CLOSE {
+        let task = current();
+        forget(task);
+        cpu::identify(cpu, task);
     }
-    sample(thread, task, key);
+    sample(cpu, key);
+    cpu::still_owned(cpu, registers);
 }
 
-/// A call of a thread that has a slot for it: nobody else writes there.
 #[inline(always)]
-fn count_own(slot: *mut CallRecord, class: u8, result: i64) {
+fn count(cpu: *mut CpuCalls, key: u32, class: u8, result: i64) {
+    let slot = cpu::slot(cpu, key);
     unsafe {
         (*slot).count += 1;
         if let Some(errno) = errno_of(result) {
+            (*slot).failed = 1;
             (*slot).errors[errno_class(errno)] += 1;
-        } else if matches!(class, class::READ | class::WRITE) {
+        } else if moves_bytes(class) {
             (*slot).bytes += result as u64;
         }
     }
 }
 
-/// A call of a thread that uses more calls than it has slots.
+/// Number of the call that returns, as a key without a kind.
 #[inline(always)]
-fn count_shared(task: Object, key: u32, class: u8, result: i64) {
-    let Some(record) = shared_record(task, key) else { return };
-    unsafe {
-        u64::add(&raw mut (*record).count, 1);
-        if let Some(errno) = errno_of(result) {
-            u32::add((&raw mut (*record).errors).cast::<u32>().add(errno_class(errno)), 1);
-        } else if matches!(class, class::READ | class::WRITE) {
-            u64::add(&raw mut (*record).bytes, result as u64);
-        }
-    }
+fn call_of<H: Hook>(hook: H, registers: Object) -> u32 {
+    let number: u64 = hook.read(registers, offset!(regs_call));
+    let number = if number as u32 == NO_CALL { RT_SIGRETURN } else { number as u32 };
+    call_key(number, 0) | compat_mark(hook, registers)
 }
 
-/// The record of a process's call in the overflow map, made if need be; `None`, counted, when the map is full.
-#[inline(always)]
-pub fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
-    let owner = owner_of(task, key);
-    if let Some(record) = CALLS.get_ptr_mut(owner) {
-        return Some(record);
-    }
-    let fresh = CallRecord { key, used: 1, ..EMPTY };
-    // Another thread may have been faster: whoever lost the race finds the winner's record.
-    let _ = CALLS.insert(owner, fresh, BPF_NOEXIST.into());
-    let record = CALLS.get_ptr_mut(owner);
-    if record.is_none() {
-        lost(Lost::CallOverflow);
-    }
-    record
-}
-
-const EMPTY: CallRecord =
-    CallRecord { key: 0, used: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
-
-/// The slot of a thread for a call, claimed if one of those that it may use is free.
+/// [`COMPAT_CALL`] if the call is of the 32-bit kind.
 ///
-/// Calls that move data or wait have slots of their own, so that the many calls of a program's start cannot take them.
+/// `TS_COMPAT` tells, but the task is a helper away. The instruction `syscall` leaves its return address in `cx`, so
+/// where that is so, there is nothing to ask.
 #[inline(always)]
-pub fn slot_of(thread: *mut Thread, key: u32, class: u8) -> Option<*mut CallRecord> {
-    let (base, mask) = if class == class::OTHER { (IO_SLOTS, OTHER_SLOTS - 1) } else { (0, IO_SLOTS - 1) };
-    let hash = (key ^ key >> 14) as usize;
-    for probe in 0..4 {
-        let slot = unsafe { (&raw mut (*thread).slots).cast::<CallRecord>().add(base + (hash + probe & mask)) };
-        unsafe {
-            if (*slot).key == key && (*slot).used != 0 {
-                return Some(slot);
-            }
-            if (*slot).used == 0 {
-                (*slot).key = key;
-                (*slot).used = 1;
-                return Some(slot);
-            }
-        }
+fn compat_mark<H: Hook>(hook: H, registers: Object) -> u32 {
+    let call = offset!(regs_call);
+    let (back, cx): (u64, u64) =
+        (hook.read(registers, call + IP_AFTER_CALL), hook.read(registers, call - CX_BEFORE_CALL));
+    if back == cx {
+        return 0;
     }
-    None
+    let status = offset!(task_status);
+    let compat = status != ABSENT && read_current::<u32>(current(), status) & TS_COMPAT != 0;
+    if compat { COMPAT_CALL } else { 0 }
 }
 
-/// Times a call whose entry was seen in a sampling window, however long ago that was.
+/// Times a call whose entry was seen in a sampling window and that has not left the CPU since.
 #[inline(always)]
-fn sample(thread: *mut Thread, task: Object, key: u32) {
+fn sample(cpu: *mut CpuCalls, key: u32) {
     if config!(sample_calls) == 0 {
         return;
     }
-    let entered = unsafe { (*thread).entered_ns };
+    let entered = unsafe { (*cpu).entered_ns };
     if entered == 0 {
         return;
     }
-    unsafe { (*thread).entered_ns = 0 };
+    unsafe { (*cpu).entered_ns = 0 };
     let slot = linear8_slot(now().wrapping_sub(entered));
-    let owner = owner_of(task, key);
+    let owner = total::owner_of(current(), key);
     if LATENCIES.get_ptr_mut(owner).is_none() {
         let _ = LATENCIES.insert(owner, &NO_LATENCIES, BPF_NOEXIST.into());
     }
@@ -177,27 +156,13 @@ fn sample(thread: *mut Thread, task: Object, key: u32) {
 /// Too large for the stack: a fresh histogram is copied from read-only memory.
 static NO_LATENCIES: [u32; LINEAR8_SLOTS] = [0; LINEAR8_SLOTS];
 
+/// The [`class`] of a key. The table has native numbers, 32-bit calls have others.
 #[inline(always)]
-fn owner_of(task: Object, key: u32) -> CallOwner {
-    let leader = follow_current(task, offset!(task_group_leader));
-    CallOwner {
-        process_start_ns: read_current(leader, offset!(task_start_ns)),
-        pid: read_current(task, offset!(task_tgid)),
-        key,
+pub fn class_of(key: u32) -> u8 {
+    if key & COMPAT_CALL != 0 {
+        return class::OTHER;
     }
-}
-
-/// [`COMPAT_CALL`] if the call is of the 32-bit kind.
-#[inline(always)]
-fn compat_mark(task: Object) -> u32 {
-    let status = offset!(task_status);
-    let compat = status != profiler_common::offset::ABSENT && read_current::<u32>(task, status) & TS_COMPAT != 0;
-    if compat { COMPAT_CALL } else { 0 }
-}
-
-#[inline(always)]
-pub fn class_of(number: u32) -> u8 {
-    let index = number as usize & (CALLS_MAX - 1);
+    let index = key as usize & (CALLS_MAX - 1);
     unsafe { core::ptr::read_volatile((&raw const CALL_CLASS).cast::<u8>().add(index)) }
 }
 

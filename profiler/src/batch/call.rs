@@ -62,6 +62,7 @@ const CLASSES: &[(u8, &[&str])] = &[
             "openat",
         ],
     ),
+    (class::CLOSE, &["close", "dup2", "dup3", "close_range", "execve", "execveat", "unshare"]),
     (class::FORK, &["fork", "vfork", "clone", "clone3"]),
 ];
 

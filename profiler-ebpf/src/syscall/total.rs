@@ -1,0 +1,167 @@
+//! What is kept of a thread's calls beyond its time on one CPU: the slots in its record, and the overflow map.
+//!
+//! SAFETY: a thread's slots are written by the thread itself, at its own calls and switches. Slot indexes are masked to
+//! the size of the array. Counters in the overflow map are shared by the threads of a process, and added to atomically.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use profiler_common::hist::{LOG2_SLOTS, log2_slot};
+use profiler_common::lost::Lost;
+use profiler_common::syscall::{
+    CallCount, CallOwner, CallRecord, CpuCall, IO_SLOTS, OTHER_SLOTS, has_io_slot, moves_bytes,
+};
+
+use crate::emit::lost;
+use crate::kernel::{Counter, Object, follow_current, offset, read_current};
+use crate::maps::CALLS;
+use crate::syscall::class_of;
+use crate::task::thread::Thread;
+
+/// Adds what a thread did on a CPU to its total.
+#[inline(always)]
+pub fn add(thread: *mut Thread, task: Object, from: *mut CpuCall) {
+    let key = unsafe { (*from).key };
+    let class = class_of(key);
+    unsafe { (*thread).returns += (*from).count };
+    if has_io_slot(class) {
+        if let Some(to) = io_slot(thread, key) {
+            add_count(to.cast(), from);
+            if moves_bytes(class) {
+                unsafe { (*to).bytes += (*from).bytes };
+            }
+            return;
+        }
+    } else if let Some(to) = other_slot(thread, key) {
+        add_count(to, from);
+        return;
+    }
+    add_shared(task, key, from);
+}
+
+#[inline(always)]
+fn add_count(to: *mut CallCount, from: *mut CpuCall) {
+    unsafe {
+        (*to).count += (*from).count;
+        if (*from).failed != 0 {
+            for class in 0..8 {
+                (*to).errors[class] += (*from).errors[class];
+            }
+        }
+    }
+}
+
+/// The same for a thread that uses more calls than it has slots.
+#[inline(always)]
+fn add_shared(task: Object, key: u32, from: *mut CpuCall) {
+    let Some(to) = shared_record(task, key) else { return };
+    unsafe {
+        u64::add(&raw mut (*to).count, (*from).count);
+        u64::add(&raw mut (*to).bytes, (*from).bytes);
+        if (*from).failed != 0 {
+            for class in 0..8 {
+                u32::add((&raw mut (*to).errors).cast::<u32>().add(class), (*from).errors[class]);
+            }
+        }
+    }
+}
+
+/// Adds a finished wait to the call that it was in.
+#[inline(always)]
+pub fn add_wait(thread: *mut Thread, task: Object, key: u32, waited: u64) {
+    let bucket = log2_slot(waited);
+    if bucket >= LOG2_SLOTS {
+        return;
+    }
+    let slot = if has_io_slot(class_of(key)) { io_slot(thread, key) } else { None };
+    if let Some(slot) = slot {
+        unsafe {
+            (*slot).blocked_ns += waited;
+            *(&raw mut (*slot).blocked).cast::<u32>().add(bucket) += 1;
+        }
+    } else if let Some(record) = shared_record(task, key) {
+        unsafe {
+            u64::add(&raw mut (*record).blocked_ns, waited);
+            u32::add((&raw mut (*record).blocked).cast::<u32>().add(bucket), 1);
+        }
+    }
+}
+
+/// The slot of a thread for a call that moves data or waits, claimed if one of those that it may use is free. They are
+/// apart, so that the many calls of a program's start cannot take them.
+#[inline(always)]
+fn io_slot(thread: *mut Thread, key: u32) -> Option<*mut CallRecord> {
+    let slots = unsafe { (&raw mut (*thread).io).cast::<CallRecord>() };
+    for probe in 0..4 {
+        let slot = unsafe { slots.add(home(key) + probe & IO_SLOTS - 1) };
+        if takes(slot.cast(), key) {
+            return Some(slot);
+        }
+    }
+    None
+}
+
+/// The same for all other calls.
+#[inline(always)]
+fn other_slot(thread: *mut Thread, key: u32) -> Option<*mut CallCount> {
+    let slots = unsafe { (&raw mut (*thread).other).cast::<CallCount>() };
+    for probe in 0..4 {
+        let slot = unsafe { slots.add(home(key) + probe & OTHER_SLOTS - 1) };
+        if takes(slot, key) {
+            return Some(slot);
+        }
+    }
+    None
+}
+
+/// Where the search for a key begins, to be masked: numbers differ in their low bits, kinds in the next ones.
+#[inline(always)]
+fn home(key: u32) -> usize {
+    (key ^ key >> 14) as usize
+}
+
+/// Whether a slot is that of a call, or becomes it.
+#[inline(always)]
+fn takes(slot: *mut CallCount, key: u32) -> bool {
+    unsafe {
+        if (*slot).used == 0 {
+            (*slot).key = key;
+            (*slot).used = 1;
+            return true;
+        }
+        (*slot).key == key
+    }
+}
+
+/// The record of a process's call in the overflow map, made if need be; `None`, counted, when the map is full.
+#[inline(always)]
+fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
+    let owner = owner_of(task, key);
+    if let Some(record) = CALLS.get_ptr_mut(owner) {
+        return Some(record);
+    }
+    // Another thread may have been faster: whoever lost the race finds the winner's record.
+    let _ = CALLS.insert(owner, &EMPTY, BPF_NOEXIST.into());
+    let Some(record) = CALLS.get_ptr_mut(owner) else {
+        lost(Lost::CallOverflow);
+        return None;
+    };
+    unsafe {
+        (*record).key = key;
+        (*record).used = 1;
+    }
+    Some(record)
+}
+
+/// Too large for the stack: a fresh record is copied from read-only memory.
+static EMPTY: CallRecord =
+    CallRecord { key: 0, used: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
+
+/// The process of the running task, and a call.
+#[inline(always)]
+pub fn owner_of(task: Object, key: u32) -> CallOwner {
+    let leader = follow_current(task, offset!(task_group_leader));
+    CallOwner {
+        process_start_ns: read_current(leader, offset!(task_start_ns)),
+        pid: read_current(task, offset!(task_tgid)),
+        key,
+    }
+}

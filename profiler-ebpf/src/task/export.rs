@@ -1,0 +1,185 @@
+//! The two ways in which a thread's record leaves the kernel: once per tick by the iterator, and once when it ends.
+//!
+//! On the way out, all calls look alike: the short slots are the beginning of a long one whose rest is zero.
+//!
+//! SAFETY: a thread's slots are only read here, by index below the size of their array. Room in the ring is written
+//! within the size that was reserved.
+
+use core::ptr::{read_volatile, write_volatile};
+
+use profiler_common::syscall::{CallCount, CallRecord, IO_SLOTS, OTHER_SLOTS, SLOTS};
+use profiler_common::task::{NO_CALL, TaskRecord, state};
+use profiler_common::tcp;
+
+use super::describe::{books, describe, state_of};
+use super::seed;
+use super::thread::{Thread, thread_of};
+use crate::emit;
+use crate::kernel::{Hook, Object, TYPED, now, offset};
+
+/// What a [`CallRecord`] has more than a [`CallCount`].
+type Rest = [u64; (size_of::<CallRecord>() - size_of::<CallCount>()) / 8];
+
+static NO_REST: Rest = [0; size_of::<Rest>() / 8];
+
+/// The record of a thread that ends, with room for `N` calls.
+#[repr(C)]
+struct LastRecord<const N: usize> {
+    tag: u64,
+    task: TaskRecord,
+    calls: [CallRecord; N],
+}
+
+/// Most threads that come and go use few calls.
+const FEW: usize = 8;
+
+/// Sends the record of a thread at its last switch.
+#[inline(always)]
+pub fn last_record(thread: *mut Thread, task: Object, now: u64) {
+    let mut record = TaskRecord::default();
+    describe(&mut record, task, now);
+    record.state = state::ENDED;
+    books(&mut record, thread);
+    if calls(thread) as usize <= FEW { fill::<FEW>(thread, &record) } else { fill::<SLOTS>(thread, &record) }
+}
+
+#[inline(always)]
+fn fill<const N: usize>(thread: *mut Thread, record: &TaskRecord) {
+    let Some(mut exit) = emit::reserve::<LastRecord<N>>() else { return };
+    let to = exit.as_ptr();
+    unsafe {
+        (*to).tag = tcp::exit::TASK;
+        (*to).task = *record;
+        for index in 0..IO_SLOTS {
+            let from = io(thread, index);
+            if let Some(call) = next_call(to, from.cast()) {
+                rest(call).copy_from_nonoverlapping(rest(from), 1);
+            }
+        }
+        for index in 0..OTHER_SLOTS {
+            if let Some(call) = next_call(to, other(thread, index)) {
+                rest(call).write(NO_REST);
+            }
+        }
+    }
+    exit.submit();
+}
+
+/// Copies the beginning of a slot in use to the next free place.
+///
+/// The number of calls is counted in the ring itself: in a register, the verifier would walk every value of it.
+#[inline(always)]
+unsafe fn next_call<const N: usize>(to: *mut LastRecord<N>, from: *mut CallCount) -> Option<*mut CallRecord> {
+    unsafe {
+        let filled = read_volatile(&raw const (*to).task.calls) as usize;
+        if (*from).used == 0 || filled >= N {
+            return None;
+        }
+        write_volatile(&raw mut (*to).task.calls, filled as u32 + 1);
+        let call = (&raw mut (*to).calls).cast::<CallRecord>().add(filled);
+        call.cast::<CallCount>().write(*from);
+        Some(call)
+    }
+}
+
+#[inline(always)]
+fn rest(record: *mut CallRecord) -> *mut Rest {
+    unsafe { record.cast::<CallCount>().add(1).cast() }
+}
+
+/// What `iter/task` hands over: a `bpf_iter_meta`, and a task, null at the end.
+#[repr(C)]
+struct TaskContext {
+    meta: Object,
+    task: Object,
+}
+
+/// Exports every thread: its books always, its calls if any changed. Seeds those that existed before we came.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
+    let (meta, task) = unsafe { ((*context).meta, (*context).task) };
+    if task.is_null() || TYPED.read::<u32>(task, offset!(task_pid)) == 0 {
+        return 0;
+    }
+    let mut record = TaskRecord::default();
+    let now = now();
+    describe(&mut record, task, now);
+    record.state = state_of(task);
+    record.wait_call = NO_CALL;
+    let Some(thread) = thread_of(task) else {
+        emit::write(meta, &raw const record);
+        return 0;
+    };
+    seed(thread, task, record.state, now);
+    books(&mut record, thread);
+    if changed(thread, session_of(meta)) {
+        record.calls = calls(thread);
+    }
+    emit::write(meta, &raw const record);
+    write_calls(meta, thread, record.calls);
+    0
+}
+
+/// Writes as many calls as were announced: a slot that was claimed since waits for the next tick.
+#[inline(always)]
+fn write_calls(meta: Object, thread: *mut Thread, mut left: u32) {
+    for index in 0..IO_SLOTS {
+        let slot = io(thread, index);
+        if left > 0 && unsafe { (*slot).used } != 0 {
+            left -= 1;
+            emit::write(meta, slot);
+        }
+    }
+    for index in 0..OTHER_SLOTS {
+        let slot = other(thread, index);
+        if left > 0 && unsafe { (*slot).used } != 0 {
+            left -= 1;
+            emit::write(meta, slot);
+            emit::write(meta, &raw const NO_REST);
+        }
+    }
+}
+
+/// Slots in use.
+#[inline(always)]
+fn calls(thread: *mut Thread) -> u32 {
+    let mut calls = 0;
+    for index in 0..IO_SLOTS {
+        calls += unsafe { (*io(thread, index)).used };
+    }
+    for index in 0..OTHER_SLOTS {
+        calls += unsafe { (*other(thread, index)).used };
+    }
+    calls
+}
+
+#[inline(always)]
+fn io(thread: *mut Thread, index: usize) -> *mut CallRecord {
+    unsafe { (&raw mut (*thread).io).cast::<CallRecord>().add(index) }
+}
+
+#[inline(always)]
+fn other(thread: *mut Thread, index: usize) -> *mut CallCount {
+    unsafe { (&raw mut (*thread).other).cast::<CallCount>().add(index) }
+}
+
+/// `bpf_iter_meta.session_id`: one pass over all tasks.
+#[inline(always)]
+fn session_of(meta: Object) -> u64 {
+    TYPED.read(meta, 8)
+}
+
+/// Whether the calls of a thread changed since the session before. Asked twice in one session, it answers the same.
+#[inline(always)]
+fn changed(thread: *mut Thread, session: u64) -> bool {
+    unsafe {
+        if (*thread).session != session {
+            let returns = (*thread).returns;
+            (*thread).changed = u32::from((*thread).exported != returns);
+            (*thread).exported = returns;
+            (*thread).session = session;
+        }
+        (*thread).changed != 0
+    }
+}

@@ -1,0 +1,157 @@
+//! What is kept of a thread, and where.
+//!
+//! SAFETY: the record of a task comes from the helper called just before, and is null only where that is checked.
+
+use profiler_common::lost::Lost;
+use profiler_common::syscall::{CallCount, CallRecord, IO_SLOTS, OTHER_SLOTS};
+
+use crate::emit::lost;
+use crate::kernel::Object;
+
+/// [`Thread::wait_key`]: the call that waits has not returned, so its key is not known.
+pub const UNRESOLVED: u32 = u32::MAX;
+/// [`Thread::wait_key`]: the wait was outside of any call.
+pub const OUTSIDE: u32 = u32::MAX - 1;
+
+/// What is kept of a thread between its edges.
+#[repr(C)]
+pub struct Thread {
+    /// Time of the last switch away from it, or 0.
+    pub switch_ns: u64,
+    /// `se.sum_exec_runtime` then.
+    pub exec_mark_ns: u64,
+    /// `sched_info.run_delay` then.
+    pub delay_mark_ns: u64,
+    /// See [`profiler_common::task::TaskRecord`].
+    pub preempted_ns: u64,
+    /// See there.
+    pub blocked_ns: u64,
+    /// See there.
+    pub pending_ns: u64,
+    /// Calls that returned, of any kind.
+    pub returns: u64,
+    /// [`Self::returns`] plus waits credited, as of the export before the one that is running.
+    pub exported: u64,
+    /// Iterator session that saw it last.
+    pub session: u64,
+    /// Number of the call in which it waits, or [`profiler_common::task::NO_CALL`].
+    pub wait_call: u32,
+    /// Key of the call in which it waited, [`UNRESOLVED`] until it returns, or [`OUTSIDE`].
+    pub wait_key: u32,
+    /// Number of the call that it is in plus one, or 0: where the entry hook has to tell (before 5.15).
+    pub entered: u32,
+    /// The last switch was a preemption.
+    pub preempted: u32,
+    /// Something changed since the session before.
+    pub changed: u32,
+    reserved: u32,
+    /// Its calls that move data or wait.
+    pub io: [CallRecord; IO_SLOTS],
+    /// Its other calls.
+    pub other: [CallCount; OTHER_SLOTS],
+}
+
+// The kernel's allocator for task storage ends at 4096 bytes, its own header included.
+const _: () = assert!(size_of::<Thread>() <= 3900);
+
+#[cfg(not(feature = "hash-tasks"))]
+mod storage {
+    //! Records in task storage (5.11, 4cf1bc1f1045): found without hashing, gone with the task.
+
+    use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE};
+    use aya_ebpf::helpers::generated as helpers;
+
+    use super::Thread;
+    use crate::kernel::Object;
+
+    /// The definition that the loader reads out of BTF; aya-ebpf has no type for this kind of map.
+    #[repr(C)]
+    pub struct TaskStorage {
+        r#type: *const [i32; 29],
+        key: *const i32,
+        value: *const Thread,
+        max_entries: *const [i32; 0],
+        map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+    }
+
+    // SAFETY: a placeholder that is never dereferenced.
+    unsafe impl Sync for TaskStorage {}
+
+    #[unsafe(no_mangle)]
+    #[unsafe(link_section = ".maps")]
+    static TASKS: TaskStorage = TaskStorage {
+        r#type: core::ptr::null(),
+        key: core::ptr::null(),
+        value: core::ptr::null(),
+        max_entries: core::ptr::null(),
+        map_flags: core::ptr::null(),
+    };
+
+    #[inline(always)]
+    pub fn get_or_create(task: Object) -> *mut Thread {
+        let map = (&raw const TASKS).cast_mut().cast();
+        unsafe {
+            helpers::bpf_task_storage_get(
+                map,
+                task as *mut _,
+                core::ptr::null_mut(),
+                BPF_LOCAL_STORAGE_GET_F_CREATE.into(),
+            )
+            .cast()
+        }
+    }
+
+    #[inline(always)]
+    pub fn forget(_task: Object) {}
+}
+
+#[cfg(feature = "hash-tasks")]
+mod storage {
+    //! Records in a hash map by thread id, removed when the thread ends.
+
+    use aya_ebpf::bindings::BPF_NOEXIST;
+    use aya_ebpf::macros::map;
+    use aya_ebpf::maps::{HashMap, PerCpuArray};
+
+    use super::Thread;
+    use crate::kernel::{Object, offset, read_current};
+
+    /// 16 384 threads.
+    #[map]
+    static TASKS: HashMap<u32, Thread> = HashMap::with_max_entries(16_384, 1);
+
+    /// A record of zeros: too large for the stack.
+    #[map]
+    static FRESH: PerCpuArray<Thread> = PerCpuArray::with_max_entries(1, 0);
+
+    #[inline(always)]
+    pub fn get_or_create(task: Object) -> *mut Thread {
+        let tid: u32 = read_current(task, offset!(task_pid));
+        if let Some(thread) = TASKS.get_ptr_mut(tid) {
+            return thread;
+        }
+        if let Some(fresh) = FRESH.get(0) {
+            let _ = TASKS.insert(tid, fresh, BPF_NOEXIST.into());
+        }
+        TASKS.get_ptr_mut(tid).unwrap_or(core::ptr::null_mut())
+    }
+
+    #[inline(always)]
+    pub fn forget(task: Object) {
+        let tid: u32 = read_current(task, offset!(task_pid));
+        let _ = TASKS.remove(tid);
+    }
+}
+
+pub use storage::forget;
+
+/// The record of a task, made if need be; `None`, counted, when there is no room.
+#[inline(always)]
+pub fn thread_of(task: Object) -> Option<*mut Thread> {
+    let thread = storage::get_or_create(task);
+    if thread.is_null() {
+        lost(Lost::TaskRecord);
+        return None;
+    }
+    Some(thread)
+}
