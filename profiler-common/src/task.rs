@@ -5,6 +5,9 @@ use crate::COMM_LEN;
 /// Disagreement of the scheduler's clocks that is rounding, not a fault: `rq_clock` is read up to a tick before ours.
 pub const CLOCK_SLACK_NS: i64 = 100_000;
 
+/// The scheduler's clock runs at its own rate, the monotonic one is steered: up to 1/1024 apart.
+pub const CLOCK_RATE_SHIFT: u32 = 10;
+
 /// The thread is not in a system call.
 pub const NO_CALL: u32 = u32::MAX;
 

@@ -14,7 +14,7 @@ pub mod thread;
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CpuCalls, NO_KEY};
-use profiler_common::task::{CLOCK_SLACK_NS, NO_CALL, state};
+use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, NO_CALL, state};
 
 use self::thread::{OUTSIDE, Thread, UNRESOLVED, thread_of};
 use crate::emit::lost;
@@ -24,7 +24,7 @@ use crate::syscall::{cpu, total};
 
 /// `PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER`: no system calls, and nothing meaningful in their registers.
 const NO_CALLS_FLAGS: u32 = 0x0020_0000 | 0x10 | 0x4000;
-/// `TASK_DEAD`
+/// `TASK_DEAD`: it has left its CPU for the last time.
 const DEAD: u32 = 0x80;
 
 hook!("sched_switch", sched_switch, sched_switch_raw, switch);
@@ -103,14 +103,15 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
         if since != 0 {
             let delayed = delay.wrapping_sub((*thread).delay_mark_ns);
             let ran = exec.wrapping_sub((*thread).exec_mark_ns);
-            let blocked = now.wrapping_sub(since).wrapping_sub(delayed).wrapping_sub(ran) as i64;
+            let wall = now.wrapping_sub(since);
+            let blocked = wall.wrapping_sub(delayed).wrapping_sub(ran) as i64;
             if (*thread).preempted != 0 {
                 (*thread).preempted_ns += delayed;
             } else if blocked > 0 {
                 (*thread).blocked_ns += blocked as u64;
                 (*thread).pending_ns += blocked as u64;
             }
-            if blocked < -CLOCK_SLACK_NS {
+            if blocked < -(CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT) as i64) {
                 lost(Lost::ClockSkew);
             }
         }
@@ -164,21 +165,20 @@ fn call_of(thread: *mut Thread, task: Object) -> u32 {
     read_current::<u64>(registers, offset!(regs_call)) as u32
 }
 
-/// A thread that we never saw switch and that is not running waits since before we came.
+/// A thread that we never saw switch, and that sleeps, does so since before we came. One that runs or wants to is known
+/// from its first switch on: how long it has been queued, the scheduler tells only then.
 #[inline(always)]
 fn seed(thread: *mut Thread, task: Object, state: u32, now: u64) {
+    if matches!(state, state::RUNNING | state::QUEUED) {
+        return;
+    }
     unsafe {
-        if (*thread).switch_ns != 0 || state == state::RUNNING {
+        if (*thread).switch_ns != 0 {
             return;
         }
         (*thread).exec_mark_ns = read_current(task, offset!(task_exec_ns));
         (*thread).delay_mark_ns = read_current(task, offset!(task_run_delay_ns));
-        if state == state::QUEUED {
-            (*thread).preempted = 1;
-            (*thread).wait_key = OUTSIDE;
-        } else {
-            open_wait(thread, task);
-        }
+        open_wait(thread, task);
         (*thread).switch_ns = now;
     }
 }

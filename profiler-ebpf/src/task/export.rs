@@ -12,8 +12,8 @@ use profiler_common::task::{NO_CALL, TaskRecord, state};
 use profiler_common::tcp;
 
 use super::describe::{books, describe, state_of};
-use super::seed;
 use super::thread::{Thread, thread_of};
+use super::{DEAD, seed};
 use crate::emit;
 use crate::kernel::{Hook, Object, TYPED, now, offset};
 
@@ -100,6 +100,10 @@ struct TaskContext {
 extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
     let (meta, task) = unsafe { ((*context).meta, (*context).task) };
     if task.is_null() || TYPED.read::<u32>(task, offset!(task_pid)) == 0 {
+        return 0;
+    }
+    // A zombie has sent its last record already.
+    if TYPED.read::<u32>(task, offset!(task_state)) & DEAD != 0 {
         return 0;
     }
     let mut record = TaskRecord::default();

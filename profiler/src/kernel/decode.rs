@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
-use profiler_common::syscall::{CallOwner, CallRecord};
+use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord};
 
@@ -20,6 +20,8 @@ pub unsafe trait Plain: Copy + 'static {}
 unsafe impl Plain for TaskRecord {}
 // SAFETY: as above.
 unsafe impl Plain for CallRecord {}
+// SAFETY: as above.
+unsafe impl Plain for CpuCalls {}
 // SAFETY: as above.
 unsafe impl Plain for CallOwner {}
 // SAFETY: as above.

@@ -8,6 +8,9 @@ use crate::kernel::decode::Plain;
 /// `BPF_MAP_LOOKUP_BATCH` (5.6, cb4d03ab499d).
 const LOOKUP_BATCH: libc::c_int = 24;
 
+/// `BPF_MAP_LOOKUP_ELEM`
+const LOOKUP: libc::c_int = 1;
+
 /// `BPF_MAP_DELETE_ELEM`
 const DELETE: libc::c_int = 3;
 
@@ -32,6 +35,30 @@ struct Entry {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// The only entry of a per-CPU array, one value per CPU that there may ever be.
+pub fn per_cpu<V: Plain>(map: BorrowedFd<'_>, cpus: usize, values: &mut Vec<V>) -> io::Result<()> {
+    const { assert!(size_of::<V>().is_multiple_of(8), "the kernel pads values to eight bytes") };
+    values.clear();
+    values.reserve(cpus);
+    let key = 0u32;
+    let mut entry = Entry {
+        map: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+        reserved: 0,
+        key: (&raw const key) as u64,
+        value: values.spare_capacity_mut().as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads one key and writes a value for each possible CPU, for which there is room.
+    unsafe {
+        let size = u32::try_from(size_of::<Entry>()).unwrap_or(0);
+        if libc::syscall(libc::SYS_bpf, LOOKUP, &raw mut entry, size) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        values.set_len(cpus);
+    }
+    Ok(())
 }
 
 /// Removes an entry; that it is gone already is fine.

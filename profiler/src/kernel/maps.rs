@@ -17,6 +17,10 @@ pub struct Maps {
     pub calls: MapData,
     /// [`profiler_common::syscall::CallOwner`] → sampled latencies.
     pub latencies: MapData,
+    /// What each CPU has counted for the thread that is on it.
+    pub cpu_calls: MapData,
+    /// CPUs that there may ever be.
+    pub cpus: usize,
     /// Devices.
     pub disks: MapData,
     /// Last records.
@@ -34,6 +38,8 @@ impl Maps {
         Ok(Self {
             calls: hash(ebpf, "CALLS")?,
             latencies: hash(ebpf, "LATENCIES")?,
+            cpu_calls: per_cpu(ebpf, "CPU_CALLS")?,
+            cpus: aya::util::nr_cpus().map_err(|(what, source)| Error::Io { act: format!("read {what}"), source })?,
             disks: hash(ebpf, "DISKS")?,
             exits: RingBuf::try_from(map(ebpf, "EXITS")?).map_err(|why| broken("EXITS", &why))?,
             events: Array::try_from(map(ebpf, "TCP_EVENTS")?).map_err(|why| broken("TCP_EVENTS", &why))?,
@@ -95,6 +101,13 @@ fn hash(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
     match map(ebpf, name)? {
         Map::HashMap(data) => Ok(data),
         _ => Err(broken(name, &"not a hash map")),
+    }
+}
+
+fn per_cpu(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
+    match map(ebpf, name)? {
+        Map::PerCpuArray(data) => Ok(data),
+        _ => Err(broken(name, &"not a per-CPU array")),
     }
 }
 

@@ -10,7 +10,7 @@ use aya_log::EbpfLogger;
 use log::Log;
 use profiler_common::disk::{DiskKey, DiskRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
-use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord};
+use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit};
 
@@ -20,12 +20,13 @@ use crate::error::Error;
 use crate::kernel::decode::take;
 use crate::kernel::drain::Interval;
 use crate::kernel::drain::disk::Disks;
-use crate::kernel::drain::syscall::{Calls, Shared};
+use crate::kernel::drain::syscall::{self, Calls, Shared};
 use crate::kernel::drain::task::Threads;
 use crate::kernel::drain::tcp::Sockets;
 use crate::kernel::host::Host;
 use crate::kernel::iterate::{self, Namespaces};
 use crate::kernel::load::{self, Loaded};
+use crate::kernel::lookup;
 use crate::kernel::maps::{self, Maps};
 use crate::kernel::name::{Names, Seen};
 use crate::kernel::sample::Sampler;
@@ -216,6 +217,11 @@ impl Kernel {
 
     fn read_tasks(&mut self) -> Result<(), Error> {
         iterate::read(&mut self.ebpf, "iter_task", &mut self.buffer)?;
+        // Threads first, CPUs second: what moves from a CPU to its thread in between is missed, not counted twice.
+        let mut cpus = Vec::<CpuCalls>::new();
+        lookup::per_cpu(maps::fd(&self.maps.cpu_calls), self.maps.cpus, &mut cpus)
+            .map_err(|source| Error::Io { act: "read the kernel map CPU_CALLS".into(), source })?;
+        let partials = syscall::partials(&cpus);
         self.threads.begin_pass();
         self.namespaces.begin();
         let mut bytes = self.buffer.as_slice();
@@ -224,7 +230,8 @@ impl Kernel {
             calls.clear();
             calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)));
             let pending = &mut self.pending;
-            let row = self.threads.observe(&record, &calls, &[], &self.interval, &mut pending.calls);
+            let partial = partials.get(&record.tid).map_or(&[][..], Vec::as_slice);
+            let row = self.threads.observe(&record, &calls, partial, &self.interval, &mut pending.calls);
             if record.tid == record.pid {
                 self.namespaces.saw(record.netns, record.pid);
                 pending.facts.extend(self.names.process(&seen(&record, &row.comm, false)));
@@ -309,10 +316,10 @@ impl Kernel {
         }
         let (calls, latencies) = self.shared.forget(|process| !live.contains(&process));
         for owner in &calls {
-            crate::kernel::lookup::remove(maps::fd(&self.maps.calls), owner);
+            lookup::remove(maps::fd(&self.maps.calls), owner);
         }
         for owner in &latencies {
-            crate::kernel::lookup::remove(maps::fd(&self.maps.latencies), owner);
+            lookup::remove(maps::fd(&self.maps.latencies), owner);
         }
         self.live = live;
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS};
-use profiler_common::syscall::{CallOwner, CallRecord};
+use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::{NO_CALL, TaskRecord};
 
 use crate::batch::hist::Scale;
@@ -157,6 +157,28 @@ impl Reported {
         let key = same.max_by_key(|last| last.count).map_or(record.wait_call, |last| last.key);
         calls.add(process, key, &Change { blocked_ns: total.saturating_sub(ahead), ..Change::default() });
     }
+}
+
+/// What the CPUs have counted for the threads that are on them, by thread id.
+#[must_use]
+pub fn partials(cpus: &[CpuCalls]) -> HashMap<u32, Vec<CallRecord>> {
+    // A copy that was made while the owner changed is of two threads: both tell everything at the next reading.
+    let whole = cpus.iter().filter(|cpu| cpu.owner != 0 && cpu.tenure == cpu.tenure_begun);
+    whole.map(|cpu| (cpu.tid, records_of(cpu))).collect()
+}
+
+fn records_of(cpu: &CpuCalls) -> Vec<CallRecord> {
+    let slots = (0..).zip(&cpu.slots).filter(|(slot, _)| cpu.dirty >> slot & 1 != 0);
+    slots
+        .map(|(_, call)| CallRecord {
+            key: call.key,
+            used: 1,
+            errors: if call.failed != 0 { call.errors } else { Default::default() },
+            count: call.count,
+            bytes: call.bytes,
+            ..CallRecord::default()
+        })
+        .collect()
 }
 
 /// What is in the slots plus what the CPU has not handed over.
