@@ -42,7 +42,7 @@ const WATCH_FULL: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// How often each contender is measured; 8 without this, 2 with `--quick`
+    /// How often each contender is measured; 6 without this, 2 with `--quick`
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
     /// About a minute instead of several
@@ -59,7 +59,7 @@ pub struct Args {
 pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
     let ours = program(layout, args);
     let folder = Folder::create()?;
-    let (rounds, repetitions) = if args.quick { (2, 40) } else { (8, 80) };
+    let (rounds, repetitions) = if args.quick { (2, 40) } else { (6, 60) };
     let plan =
         Plan { rounds: args.rounds.unwrap_or(rounds), repetitions, cpu: os::workload_cpu()?, folder: &folder.path };
     let contenders = contender::all(&ours, plan.folder);
