@@ -1,0 +1,19 @@
+//! What we say against what the running kernel, and tools that we did not write, say. Needs root; `cargo xtask test`
+//! runs it with one thread. Each test has its own processes, device and network namespaces, and cleans up after itself.
+#![expect(clippy::disallowed_methods, reason = "these tests are about the world outside")]
+
+mod kernel {
+    mod child;
+    mod device;
+    mod network;
+    mod observe;
+
+    mod disk;
+    mod file;
+    mod life;
+    mod sample;
+    mod syscall;
+    mod task;
+    mod tcp;
+    mod tcp_trouble;
+}

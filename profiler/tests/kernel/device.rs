@@ -1,0 +1,133 @@
+//! Places of our own: a folder for files, and loop devices over them.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::kernel::observe::{need_root, tool};
+
+/// A folder that is removed when dropped.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("profiler-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// Where a file of this name would be.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A file of so many zeros, all of them allocated.
+    pub fn file(&self, name: &str, length: usize) -> String {
+        let path = self.path(name);
+        fs::write(&path, vec![0; length]).unwrap();
+        File::open(&path).unwrap().sync_all().unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// A loop device, detached when dropped.
+pub struct LoopDevice {
+    /// Such as `/dev/loop3`.
+    pub path: String,
+    _scratch: Scratch,
+}
+
+impl LoopDevice {
+    /// Over a file of so many MiB, whose pages are cached.
+    pub fn new(mebibytes: usize) -> Self {
+        Self::attach(mebibytes, "--direct-io=off")
+    }
+
+    /// Over a file of so many MiB; each request goes to the disk on which the file is.
+    pub fn uncached(mebibytes: usize) -> Self {
+        Self::attach(mebibytes, "--direct-io=on")
+    }
+
+    fn attach(mebibytes: usize, mode: &str) -> Self {
+        need_root();
+        let scratch = Scratch::new();
+        let file = scratch.file("disk", mebibytes << 20);
+        let path = tool("losetup", &[mode, "--find", "--show", &file]).trim().to_owned();
+        Self { path, _scratch: scratch }
+    }
+
+    /// The name in `/proc/diskstats`.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap()
+    }
+
+    /// The device number as batches have it.
+    pub fn device(&self) -> u32 {
+        let text = fs::read_to_string(format!("/sys/class/block/{}/dev", self.name())).unwrap();
+        let (major, minor) = text.trim().split_once(':').unwrap();
+        profiler_common::disk::device(major.parse().unwrap(), minor.parse().unwrap())
+    }
+
+    /// The numbers of its line in `/proc/diskstats` that follow the name.
+    pub fn diskstats(&self) -> Vec<u64> {
+        let text = fs::read_to_string("/proc/diskstats").unwrap();
+        let mut lines = text.lines().map(|line| line.split_whitespace().skip(2));
+        let mut line = lines.find(|line| line.clone().next() == Some(self.name())).unwrap();
+        line.next();
+        line.map(|word| word.parse().unwrap()).collect()
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        drop(process::Command::new("losetup").args(["--detach", &self.path]).status());
+    }
+}
+
+/// A file system on a loop device, unmounted when dropped.
+pub struct Mount {
+    // Fields are dropped in this order: unmounted by `Drop` before, then the device goes, then the folder.
+    pub device: LoopDevice,
+    folder: Scratch,
+}
+
+impl Mount {
+    /// ext4 with a journal, on a device of so many MiB.
+    pub fn ext4(mebibytes: usize) -> Self {
+        let device = LoopDevice::new(mebibytes);
+        let folder = Scratch::new();
+        // Without lazy initialization nobody but the test writes.
+        tool("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", &device.path]);
+        let (from, to) = (CString::new(device.path.as_str()).unwrap(), CString::new(folder.path("")).unwrap());
+        // SAFETY: strings that live until the call returns.
+        let result = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), c"ext4".as_ptr(), 0, std::ptr::null()) };
+        assert_eq!(result, 0, "mount: {}", io::Error::last_os_error());
+        Self { device, folder }
+    }
+
+    /// Where a file of this name would be.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path(name)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let path = CString::new(self.folder.path("")).unwrap();
+        // SAFETY: a string that lives until the call returns.
+        if unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } != 0 {
+            eprintln!("umount: {}", io::Error::last_os_error());
+        }
+    }
+}

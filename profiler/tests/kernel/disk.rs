@@ -1,0 +1,155 @@
+//! Block devices: requests against `/proc/diskstats`, latencies against `fio`.
+
+use profiler::batch::hist::Scale;
+use profiler::batch::{DiskKey, DiskRow, Hist};
+use profiler_common::disk::op;
+use serde_json::Value;
+
+use crate::kernel::device::LoopDevice;
+use crate::kernel::observe::{Seen, every, observe, once, tool};
+
+/// Runs `fio` on a device with direct I/O and these options; what it says of its only job.
+fn fio(device: &LoopDevice, options: &[&str]) -> Value {
+    let file = format!("--filename={}", device.path);
+    let fixed = ["--name=job", "--direct=1", "--randseed=7", "--output-format=json", &file];
+    // First among its kind: else its own wait for a CPU would count as latency.
+    let text = tool("chrt", &[&["--fifo", "1", "fio"], &fixed[..], options].concat());
+    let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("fio: {error}: {text}"));
+    assert_eq!(report["jobs"][0]["error"], 0, "{text}");
+    report["jobs"][0].clone()
+}
+
+/// Rows of one device and operation, summed.
+fn sum<T>(seen: &Seen<T>, device: u32, op: u32) -> DiskRow {
+    let mut sum = DiskRow { key: DiskKey { device, op }, ..DiskRow::default() };
+    for row in seen.batches.iter().flat_map(|batch| &batch.disks).filter(|row| row.key == sum.key) {
+        sum.requests += row.requests;
+        sum.bytes += row.bytes;
+        sum.errors += row.errors;
+        sum.queue_unknown += row.queue_unknown;
+        sum.queue_ns += row.queue_ns;
+        sum.device_ns += row.device_ns;
+        sum.in_flight = row.in_flight;
+        sum.queue.add(&row.queue);
+        sum.service.add(&row.service);
+    }
+    sum
+}
+
+/// Runs a workload on a quiet device, and compares all that `/proc/diskstats` knows.
+fn same_as_diskstats(milliseconds: u64, workload: impl FnOnce(&LoopDevice)) -> Vec<DiskRow> {
+    let disk = LoopDevice::new(64);
+    let device = disk.device();
+    let seen = observe(&every(milliseconds), || {
+        let before = disk.diskstats();
+        workload(&disk);
+        (before, disk.diskstats())
+    });
+    seen.assert_counts_whole();
+    let (before, after) = &seen.said;
+    let grown: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    let rows: Vec<_> = [op::READ, op::WRITE, op::FLUSH, op::DISCARD].map(|op| sum(&seen, device, op)).into();
+    // Requests and sectors, by the table in the kernel's Documentation/admin-guide/iostats.rst.
+    let requests = [grown[0], grown[4], grown[15], grown[11]];
+    let sectors = [grown[2], grown[6], 0, grown[13]];
+    let ours: Vec<_> = rows.iter().map(|row| row.requests).collect();
+    println!("requests {ours:?} and {requests:?}");
+    assert_eq!(ours, requests, "requests by operation");
+    let ours: Vec<_> = rows.iter().map(|row| row.bytes).collect();
+    assert_eq!(ours, sectors.map(|sectors| sectors * 512), "bytes by operation");
+    for row in &rows {
+        assert_eq!((row.errors, row.in_flight, row.queue_unknown), (0, 0, 0), "{row:?}");
+        assert_eq!(row.service.count(), row.queue.count());
+    }
+    let witness = |op: u32| -> u64 {
+        let disks = seen.batches.iter().filter_map(|batch| batch.host.disks.get(&device));
+        disks.map(|disk| disk.requests[op as usize]).sum()
+    };
+    assert_eq!([0, 1, 2, 3].map(witness), requests, "the witness in the batches is diskstats itself");
+    rows
+}
+
+#[test]
+fn random_reads_are_counted_like_diskstats() {
+    let rows = same_as_diskstats(100, |disk| {
+        fio(disk, &["--rw=randread", "--bs=4k", "--ioengine=psync", "--size=64m", "--number_ios=4000"]);
+    });
+    assert_eq!((rows[0].requests, rows[0].bytes), (4_000, 4_000 * 4_096));
+    assert_eq!(rows[0].service.count(), 4_000);
+}
+
+#[test]
+fn writes_and_flushes_are_counted_like_diskstats() {
+    let rows = same_as_diskstats(100, |disk| {
+        let options = ["--rw=randwrite", "--bs=4k", "--ioengine=psync", "--size=64m", "--number_ios=1000"];
+        fio(disk, &[&options[..], &["--fdatasync=10"]].concat());
+    });
+    let [_, writes, flushes, _] = &rows[..] else { unreachable!() };
+    assert_eq!((writes.service.count(), writes.bytes), (1_000, 1_000 * 4_096));
+    assert!(flushes.requests >= 99, "{} flushes", flushes.requests);
+    // What asks for a flush is an empty write, which diskstats counts and no device sees.
+    assert_eq!(writes.requests, 1_000 + flushes.requests);
+}
+
+#[test]
+fn deep_mixed_requests_are_counted_like_diskstats() {
+    let mut bytes = [0, 0];
+    let rows = same_as_diskstats(50, |disk| {
+        let options = ["--rw=randrw", "--bs=64k", "--ioengine=libaio", "--iodepth=8", "--size=64m"];
+        let report = fio(disk, &[&options[..], &["--norandommap", "--io_size=192m"]].concat());
+        bytes = ["read", "write"].map(|way| report[way]["io_bytes"].as_u64().unwrap());
+    });
+    assert_eq!([rows[0].bytes, rows[1].bytes], bytes);
+    assert!(bytes[0] + bytes[1] == 192 << 20 && bytes[0].min(bytes[1]) > 64 << 20, "{bytes:?}");
+}
+
+#[test]
+fn discards_and_merged_writes_are_counted_like_diskstats() {
+    let rows = same_as_diskstats(100, |disk| {
+        tool("blkdiscard", &["--length", "8MiB", "--step", "1MiB", &disk.path]);
+        let input = "if=/dev/zero";
+        tool("dd", &[input, &format!("of={}", disk.path), "bs=1M", "count=16", "conv=fsync", "status=none"]);
+    });
+    assert_eq!(rows[3].bytes, 8 << 20);
+    assert_eq!(rows[1].bytes, 16 << 20);
+}
+
+#[test]
+fn latency_of_single_reads_is_what_fio_measures() {
+    let disk = LoopDevice::uncached(64);
+    let device = disk.device();
+    let seen = observe(&once(), || {
+        fio(&disk, &["--rw=randread", "--bs=256k", "--ioengine=psync", "--size=64m", "--norandommap", "--io_size=250m"])
+    });
+    seen.assert_counts_whole();
+    let row = sum(&seen, device, op::READ);
+    assert_eq!((row.requests, row.service.count()), (1_000, 1_000), "{row:?}");
+    let percentiles = &seen.said["read"]["clat_ns"]["percentile"];
+    for (quantile, name) in [(0.5, "50.000000"), (0.9, "90.000000"), (0.99, "99.000000")] {
+        let fio = percentiles[name].as_u64().unwrap();
+        println!(
+            "{name}: fio {fio}, device {:?}, queue {:?}",
+            row.service.quantile(quantile),
+            row.queue.quantile(quantile)
+        );
+    }
+    println!(
+        "mean: fio {}, device {} queue {}",
+        seen.said["read"]["clat_ns"]["mean"],
+        row.device_ns / 1000,
+        row.queue_ns / 1000
+    );
+    for (quantile, name) in [(0.5, "50.000000"), (0.9, "90.000000"), (0.99, "99.000000")] {
+        assert_same_slot(&row, quantile, percentiles[name].as_u64().unwrap());
+    }
+}
+
+/// What `fio` measures around the call is the request's time in the queue and at the device, and the call itself: it
+/// lies at or above our slot for the device, and no higher than one slot above device and queue together.
+fn assert_same_slot(row: &DiskRow, quantile: f64, fio_ns: u64) {
+    let high = |hist: &Hist| hist.quantile(quantile).unwrap();
+    let bounds = |ns| Hist::new(Scale::Linear8).bounds(u16::try_from(profiler_common::hist::linear8_slot(ns)).unwrap());
+    let (low, _) = bounds(high(&row.service) - 1);
+    let (_, next) = bounds(bounds(high(&row.service) + high(&row.queue) - 1).1);
+    assert!((low..next).contains(&fio_ns), "{quantile}: fio says {fio_ns} ns, we say {low} to {next}");
+}

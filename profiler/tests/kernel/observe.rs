@@ -1,0 +1,175 @@
+//! Observes the host while a workload runs, and finds rows in what was seen.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use profiler::batch::{Batch, CallRow, Machine, TaskRow};
+use profiler::source::Source;
+use profiler::source::live::{Live, Options, Stopper};
+use profiler_common::syscall::call_key;
+
+/// One observation at a time, whatever the number of test threads: their calls would not mix, but their cost would.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// What was seen, and what the workload said.
+pub struct Seen<T> {
+    pub machine: Machine,
+    pub batches: Vec<Batch>,
+    pub said: T,
+}
+
+/// Options with an interval of so many milliseconds, and nothing sampled.
+pub fn every(milliseconds: u64) -> Options {
+    Options { tick: Duration::from_millis(milliseconds), sample_permille: 0, ..Options::default() }
+}
+
+/// Options with one interval for the whole observation: what ends is still seen, when it stops.
+pub fn once() -> Options {
+    every(600_000)
+}
+
+/// Attaches, runs the workload, stops, and returns all batches.
+pub fn observe<T>(options: &Options, workload: impl FnOnce() -> T) -> Seen<T> {
+    need_root();
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut live = Live::attach(options).unwrap();
+    let machine = live.machine().clone();
+    let missing: Vec<_> = machine.probes.iter().filter(|probe| probe.form.is_none()).collect();
+    assert!(missing.is_empty(), "probes that this kernel should have: {missing:?}");
+    let stop = StopOnDrop(Some(live.stopper().unwrap()));
+    thread::scope(|scope| {
+        let collector = scope.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let next = || runtime.block_on(live.next()).unwrap();
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        });
+        // Dropped when the workload panics, too: else nobody would end the collector.
+        let stop = stop;
+        let said = workload();
+        drop(stop);
+        let batches = collector.join().unwrap();
+        assert!(!batches.is_empty(), "stopping delivers a last batch");
+        Seen { machine, batches, said }
+    })
+}
+
+struct StopOnDrop(Option<Stopper>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(stopper) = self.0.take() {
+            stopper.stop();
+        }
+    }
+}
+
+/// A test that cannot run has failed.
+pub fn need_root() {
+    // SAFETY: no arguments, cannot fail.
+    assert_eq!(unsafe { libc::geteuid() }, 0, "these tests need root: run `cargo xtask test`");
+}
+
+impl<T> Seen<T> {
+    /// Call rows of a process, summed over all intervals, by call name; kinds as [`profiler_common::file::kind`].
+    pub fn call(&self, pid: u32, name: &str, kind: u32) -> CallRow {
+        let number = self.machine.call_names.iter().find_map(|(number, known)| (known == name).then_some(*number));
+        let key = call_key(number.unwrap_or_else(|| panic!("no call {name}")), kind);
+        let mut sum = CallRow { key, ..CallRow::default() };
+        for row in self.calls(pid).filter(|row| row.key == key) {
+            sum.process = row.process;
+            sum.count += row.count;
+            sum.bytes += row.bytes;
+            sum.blocked_ns += row.blocked_ns;
+            sum.blocked.add(&row.blocked);
+            sum.latency.add(&row.latency);
+            for (sum, errors) in sum.errors.iter_mut().zip(row.errors) {
+                *sum += errors;
+            }
+        }
+        sum
+    }
+
+    /// All call rows of a process.
+    pub fn calls(&self, pid: u32) -> impl Iterator<Item = &CallRow> {
+        self.batches.iter().flat_map(|batch| &batch.calls).filter(move |row| row.process.pid == pid)
+    }
+
+    /// Kinds of file on which a process made a call.
+    pub fn kinds(&self, pid: u32, name: &str) -> Vec<u32> {
+        let mut kinds: Vec<_> = self
+            .calls(pid)
+            .filter(|row| self.machine.call_names.get(&(row.key & 0xffff)).is_some_and(|known| known == name))
+            .map(|row| row.key >> 16)
+            .collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    /// All rows of the threads of a process.
+    pub fn tasks(&self, pid: u32) -> impl Iterator<Item = &TaskRow> {
+        self.batches.iter().flat_map(|batch| &batch.tasks).filter(move |row| row.process.pid == pid)
+    }
+
+    /// Sum over all rows of a process.
+    pub fn sum(&self, pid: u32, value: impl Fn(&TaskRow) -> u64) -> u64 {
+        self.tasks(pid).map(value).sum()
+    }
+
+    /// Nothing at all was lost in any interval.
+    pub fn assert_nothing_lost(&self) {
+        assert!(self.lost().is_empty(), "{:?}", self.lost());
+    }
+
+    /// No count is missing. Clocks that disagreed for some thread of the host say nothing about ours.
+    pub fn assert_counts_whole(&self) {
+        let mut lost = self.lost();
+        lost.remove("clock_skew");
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+
+    fn lost(&self) -> BTreeMap<String, u64> {
+        let mut sum = BTreeMap::new();
+        for (name, count) in self.batches.iter().flat_map(|batch| &batch.quality.lost) {
+            *sum.entry(name.clone()).or_insert(0) += count;
+        }
+        sum
+    }
+}
+
+/// Whether `ours` is within a share of `truth`.
+#[track_caller]
+pub fn assert_close(what: &str, ours: u64, truth: u64, share: f64) {
+    let off = ours.abs_diff(truth) as f64 / truth.max(1) as f64;
+    assert!(off <= share, "{what}: {ours}, but in truth {truth}: off by {:.3} %", off * 100.0);
+    println!("{what}: {ours}, in truth {truth}, off by {:.4} %", off * 100.0);
+}
+
+/// Standard output of a tool that has to be there and to succeed.
+#[track_caller]
+pub fn tool(program: &str, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("these tests need `{program}`: {error}"));
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{program} {} failed with {status}: {said}", arguments.join(" "));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// Asks the kernel until it says what has to become true; panics with what it says instead after some seconds.
+#[track_caller]
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(state) => assert!(Instant::now() < deadline, "still waiting until {what}: {state}"),
+        }
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,212 @@
+//! Connections against `ss`: bytes, times, windows, owners; listeners and their queues; short lives and failures.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+
+use profiler::batch::SocketRow;
+use profiler_common::tcp::state;
+
+use crate::kernel::child::{Child, Parent, fork};
+use crate::kernel::network::{Cable, Namespace, SERVER, Told};
+use crate::kernel::observe::{Seen, every, observe, once, until};
+
+const PORT: u16 = 7001;
+const REQUEST: u64 = 123_456;
+const ANSWER: u64 = 2_345_678;
+
+/// Serves one connection: takes a request, answers, and hangs up when told.
+pub fn serve(namespace: &Namespace, port: u16) -> Child {
+    let mut child = fork(|parent| {
+        namespace.enter();
+        let listener = TcpListener::bind((SERVER, port)).unwrap();
+        parent.say([1]);
+        let (mut connection, _) = listener.accept().unwrap();
+        receive(&mut connection, REQUEST);
+        send(&mut connection, ANSWER);
+        parent.say([2]);
+        parent.hear();
+        drop(connection);
+        parent.say([3]);
+        parent.hear();
+    });
+    child.hear::<1>();
+    child
+}
+
+/// Listens, and accepts nobody.
+pub fn listen(namespace: &Namespace, port: u16, backlog: i32) -> Child {
+    let mut child = fork(|parent| {
+        namespace.enter();
+        let listener = TcpListener::bind((SERVER, port)).unwrap();
+        // SAFETY: plain numbers; listening again only changes the limit.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), backlog) }, 0);
+        parent.say([1]);
+        parent.hear();
+    });
+    child.hear::<1>();
+    child
+}
+
+/// Asks once, and then does what the test wants.
+pub fn ask(namespace: &Namespace, port: u16, then: impl FnOnce(&mut Parent, TcpStream)) -> Child {
+    let mut child = fork(|parent| {
+        namespace.enter();
+        let mut connection = TcpStream::connect((SERVER, port)).unwrap();
+        send(&mut connection, REQUEST);
+        receive(&mut connection, ANSWER);
+        parent.say([2]);
+        parent.hear();
+        then(parent, connection);
+    });
+    child.hear::<1>();
+    child
+}
+
+pub fn send(connection: &mut TcpStream, bytes: u64) {
+    connection.write_all(&vec![7; usize::try_from(bytes).unwrap()]).unwrap();
+}
+
+pub fn receive(connection: &mut TcpStream, bytes: u64) {
+    connection.read_exact(&mut vec![0; usize::try_from(bytes).unwrap()]).unwrap();
+}
+
+/// What both ends say once everything is acknowledged, so that nothing will be sent any more.
+pub fn quiet(cable: &Cable, port: u16) -> [Told; 2] {
+    until("all is acknowledged", || {
+        let client = cable.client.connection_to(port);
+        let at = |told: &&Told| told.peer == client.local;
+        let server = cable.server.connections().iter().find(at).cloned().ok_or("no server's end")?;
+        let acked = |from: &Told, to: &Told| {
+            from.send_queue == 0
+                && from.number("unacked") == 0
+                && from.number("bytes_acked") >= to.number("bytes_received")
+        };
+        let same = client == cable.client.connection_to(port);
+        if same && acked(&client, &server) && acked(&server, &client) {
+            return Ok([server, client]);
+        }
+        Err(format!("{server:?} {client:?}"))
+    })
+}
+
+/// Compares the last row of a socket with what `ss` says of it.
+#[track_caller]
+pub fn same_as_ss<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> SocketRow {
+    let last = seen.batches.last().unwrap();
+    let mut rows = last.sockets.iter().filter(|row| row.netns == namespace && row.local == told.local);
+    let row = rows.find(|row| row.peer == told.peer).unwrap_or_else(|| panic!("no {told:?} in {:?}", last.sockets));
+    let total = row.total;
+    assert_eq!(total.sent_bytes, told.number("bytes_sent"), "bytes_sent");
+    assert_eq!(total.acked_bytes, told.number("bytes_acked"), "bytes_acked");
+    assert_eq!(total.received_bytes, told.number("bytes_received"), "bytes_received");
+    assert_eq!(total.retransmits.to_string(), told.pair("retrans").1, "retrans");
+    let (rtt, deviation) = told.pair("rtt");
+    assert_eq!(row.srtt_us, Some(Told::microseconds(&rtt)), "rtt");
+    assert_eq!(row.rttvar_us, Some(Told::microseconds(&deviation)), "rttvar");
+    assert_eq!(row.min_rtt_us, Some(told.time("minrtt")), "minrtt");
+    assert_eq!(u64::from(row.cwnd), told.number("cwnd"), "cwnd");
+    assert_eq!(u64::from(row.mss), told.number("mss"), "mss");
+    assert_eq!(u64::from(row.packets_out), told.number("unacked"), "unacked");
+    assert_eq!(u64::from(row.receive_queue_bytes), told.receive_queue, "Recv-Q");
+    assert_eq!(u64::from(row.send_queue_bytes), told.send_queue, "Send-Q");
+    assert_eq!(u64::from(row.send_window_bytes), told.number("snd_wnd"), "snd_wnd");
+    if told.number("ssthresh") != 0 {
+        assert_eq!(u64::from(row.ssthresh), told.number("ssthresh"), "ssthresh");
+    }
+    let sum = |value: fn(&SocketRow) -> u64| -> u64 {
+        let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|other| other.cookie == row.cookie);
+        rows.map(value).sum()
+    };
+    // It was born while we watched: what moved in all intervals is all that ever moved.
+    assert_eq!(sum(|row| row.sent_bytes), total.sent_bytes);
+    assert_eq!(sum(|row| row.acked_bytes), total.acked_bytes);
+    assert_eq!(sum(|row| row.received_bytes), total.received_bytes);
+    assert_eq!(sum(|row| row.retransmits), total.retransmits);
+    assert_eq!(sum(|row| row.segments_out), told.number("segs_out"), "segs_out");
+    row.clone()
+}
+
+#[test]
+fn an_open_connection_is_what_ss_says() {
+    let cable = Cable::new();
+    let seen = observe(&every(100), || {
+        let server = serve(&cable.server, PORT);
+        let client = ask(&cable.client, PORT, |_, _| {});
+        let told = quiet(&cable, PORT);
+        // Still open when the last batch is made.
+        (server, client, told)
+    });
+    let (server, client, [at_server, at_client]) = &seen.said;
+    let row = same_as_ss(&seen, cable.client.inode(), at_client);
+    assert_eq!((row.total.sent_bytes, row.total.received_bytes), (REQUEST, ANSWER));
+    assert_eq!(row.owner.map(|owner| owner.pid), Some(client.pid), "who connected");
+    assert!(row.connect_ns.is_some_and(|ns| ns > 0) && row.connect_errno.is_none(), "{row:?}");
+    assert_eq!((row.state, row.ended), (state::ESTABLISHED, false));
+    let row = same_as_ss(&seen, cable.server.inode(), at_server);
+    assert_eq!((row.total.sent_bytes, row.total.received_bytes), (ANSWER, REQUEST));
+    assert_eq!(row.owner.map(|owner| owner.pid), Some(server.pid), "who accepted");
+    assert_eq!(row.connect_ns, None);
+    seen.assert_counts_whole();
+}
+
+#[test]
+fn a_connection_within_one_interval_has_all_its_bytes() {
+    let cable = Cable::new();
+    let seen = observe(&once(), || {
+        let mut server = serve(&cable.server, PORT);
+        let mut client = ask(&cable.client, PORT, |_, connection| drop(connection));
+        let (pids, local) = ([server.pid, client.pid], cable.client.connection_to(PORT).local);
+        client.say(0);
+        client.end();
+        server.say(0);
+        server.hear::<1>();
+        server.say(0);
+        server.end();
+        until("both ends are closed", || {
+            let open = |end: &Namespace| end.connections().iter().filter(|told| told.state != "TIME-WAIT").count();
+            if open(&cable.client) + open(&cable.server) == 0 { Ok(()) } else { Err("they are not".to_owned()) }
+        });
+        (pids, local)
+    });
+    let ([_, client], local) = &seen.said;
+    let rows = || seen.batches.iter().flat_map(|batch| &batch.sockets);
+    let asked: Vec<_> = rows().filter(|row| row.local == *local).collect();
+    let answered: Vec<_> = rows().filter(|row| row.peer == *local).collect();
+    assert_eq!((asked.len(), answered.len()), (1, 1), "{asked:?} {answered:?}");
+    assert!(asked[0].ended && answered[0].ended);
+    assert_eq!(asked[0].owner.map(|owner| owner.pid), Some(*client));
+    // The kernel counts the end of a stream as a byte received and acknowledged, and the start as one acknowledged by
+    // whoever accepts.
+    assert_eq!((asked[0].sent_bytes, asked[0].received_bytes), (REQUEST, ANSWER + 1));
+    assert_eq!((answered[0].sent_bytes, answered[0].received_bytes), (ANSWER, REQUEST + 1));
+    assert!(asked[0].acked_bytes >= REQUEST && answered[0].acked_bytes >= ANSWER);
+}
+
+#[test]
+fn a_listener_is_what_ss_says() {
+    const BACKLOG: i32 = 5;
+    let cable = Cable::new();
+    let seen = observe(&every(100), || {
+        let server = listen(&cable.server, PORT, BACKLOG);
+        let mut client = fork(|parent| {
+            cable.client.enter();
+            let connections: Vec<_> = (0..3).map(|_| TcpStream::connect((SERVER, PORT)).unwrap()).collect();
+            parent.say([connections.len() as u64]);
+            parent.hear();
+        });
+        client.hear::<1>();
+        let ss = || cable.server.run(&["ss", "-ltnH"]);
+        let told = until("nobody accepts three", || if ss().contains(" 3 ") { Ok(ss()) } else { Err(ss()) });
+        (server, client, told)
+    });
+    let (server, _client, told) = &seen.said;
+    let words: Vec<_> = told.split_whitespace().collect();
+    let last = seen.batches.last().unwrap();
+    let listens = |row: &&SocketRow| row.netns == cable.server.inode() && row.state == state::LISTEN;
+    let row = last.sockets.iter().find(listens).unwrap();
+    assert_eq!([row.accept_queue.to_string(), row.accept_limit.to_string()], [words[1], words[2]]);
+    assert_eq!((row.accept_queue, row.accept_limit), (3, BACKLOG.unsigned_abs()));
+    assert_eq!((row.local.as_str(), row.peer.as_str()), (words[3], "*"));
+    assert_eq!(row.owner.map(|owner| owner.pid), Some(server.pid));
+}
