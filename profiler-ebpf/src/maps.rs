@@ -1,8 +1,10 @@
 //! All maps. Each is bounded; what happens when it is full is counted by [`crate::emit::lost`].
 //!
+//! They are allocated when they are made: at a switch or in an interrupt, an allocator with a few spare elements per CPU
+//! fails in a burst, just when it matters.
+//!
 //! SAFETY: map definitions are placeholders that the loader replaces; nothing dereferences them.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use profiler_common::disk::{DiskKey, DiskRecord};
@@ -17,15 +19,15 @@ pub static CPU_CALLS: PerCpuArray<CpuCalls> = PerCpuArray::with_max_entries(1, 0
 
 /// Calls that found no slot in their thread, per process. 16 384 pairs of process and call.
 #[map]
-pub static CALLS: HashMap<CallOwner, CallRecord> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+pub static CALLS: HashMap<CallOwner, CallRecord> = HashMap::with_max_entries(16_384, 0);
 
 /// Sampled latencies of calls that did not leave the CPU, per process and call. 8 192 pairs of about 1 KiB each.
 #[map]
-pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_max_entries(8_192, BPF_F_NO_PREALLOC);
+pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_max_entries(4_096, 0);
 
-/// 256 devices, five operations each.
+/// 256 pairs of device and operation.
 #[map]
-pub static DISKS: HashMap<DiskKey, DiskRecord> = HashMap::with_max_entries(1_280, BPF_F_NO_PREALLOC);
+pub static DISKS: HashMap<DiskKey, DiskRecord> = HashMap::with_max_entries(256, 0);
 
 /// Requests at the driver: address → time of issue.
 #[map]
@@ -33,7 +35,7 @@ pub static REQUESTS: HashMap<u64, u64> = HashMap::with_max_entries(16_384, 0);
 
 /// Sockets by cookie: who opened them, and when. They leave when the socket is destroyed.
 #[map]
-pub static SOCKETS: HashMap<u64, SocketOwner> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+pub static SOCKETS: HashMap<u64, SocketOwner> = HashMap::with_max_entries(65_536, 0);
 
 /// Host-wide TCP events.
 #[map]

@@ -1,11 +1,12 @@
 //! The calls of the thread that is on this CPU, from its first return there to its switch away.
 //!
-//! Programs on `sys_exit` run with preemption off up to about 7.1 and preemptible, but bound to their CPU, from then on.
-//! There a switch may come in the middle of one: it moves what it finds and ends the tenure. Meanwhile the kernel skips
-//! other runs of that program on the CPU (and counts them in its `recursion_misses`), so the interrupted one goes on in a
-//! record without an owner. Whatever it still writes there is void, because the next owner starts without a slot in use;
-//! the call may be missing, and is counted as lost ([`still_owned`]), but it is never given to another thread. The order
-//! of the stores below matters for that, hence the volatile ones.
+//! Programs on `sys_exit` run with preemption off: by the tracepoint, and since 6.13 (4aadde89d81f) by BPF itself. Some
+//! later kernel (7.2 is said to) makes them preemptible, but still bound to their CPU. There a switch may come in the
+//! middle of one: it moves what it finds and ends the tenure. Meanwhile the kernel skips other runs of that program on
+//! the CPU (and counts them in its `recursion_misses`), so the interrupted one goes on in a record without an owner.
+//! Whatever it still writes there is void, because the next owner starts without a slot in use; the call may be missing,
+//! and is counted as lost ([`still_owned`]), but it is never given to another thread. The order of the stores below
+//! matters for that, hence the volatile ones.
 //!
 //! SAFETY: the record is the CPU's own. Slot indexes are masked to the size of the array.
 
@@ -42,8 +43,8 @@ pub fn own(cpu: *mut CpuCalls, registers: Object) {
     }
 }
 
-/// Notes who the owner is, again when that may have changed: `execve` gives a thread another table of descriptors, and
-/// the id of its process.
+/// Notes who the owner is, again when that may have changed: `execve` may give a thread another table of descriptors,
+/// and the thread id of its process's leader.
 #[inline(always)]
 pub fn identify(cpu: *mut CpuCalls, task: Object) {
     unsafe {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use profiler::batch::{Batch, CallRow, Machine, TaskRow};
 use profiler::source::Source;
-use profiler::source::live::{Live, Options, Stopper};
+use profiler::source::live::{Live, Options};
 use profiler_common::syscall::call_key;
+use tokio::sync::oneshot;
 
 /// One observation at a time, whatever the number of test threads: their calls would not mix, but their cost would.
 static ONE: Mutex<()> = Mutex::new(());
@@ -35,35 +36,41 @@ pub fn once() -> Options {
 pub fn observe<T>(options: &Options, workload: impl FnOnce() -> T) -> Seen<T> {
     need_root();
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut live = Live::attach(options).unwrap();
+    let live = Live::attach(options).unwrap();
     let machine = live.machine().clone();
     let missing: Vec<_> = machine.probes.iter().filter(|probe| probe.form.is_none()).collect();
     assert!(missing.is_empty(), "probes that this kernel should have: {missing:?}");
-    let stop = StopOnDrop(Some(live.stopper().unwrap()));
+    let (workload_runs, workload_ended) = oneshot::channel::<()>();
     thread::scope(|scope| {
-        let collector = scope.spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let next = || runtime.block_on(live.next()).unwrap();
-            std::iter::from_fn(next).collect::<Vec<_>>()
-        });
+        let collector = scope.spawn(move || collect(live, workload_ended));
         // Dropped when the workload panics, too: else nobody would end the collector.
-        let stop = stop;
+        let workload_runs = workload_runs;
         let said = workload();
-        drop(stop);
+        drop(workload_runs);
         let batches = collector.join().unwrap();
         assert!(!batches.is_empty(), "stopping delivers a last batch");
         Seen { machine, batches, said }
     })
 }
 
-struct StopOnDrop(Option<Stopper>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        if let Some(stopper) = self.0.take() {
-            stopper.stop();
+/// All batches, until the workload has ended and the last interval has come.
+fn collect(mut live: Live, mut workload_ended: oneshot::Receiver<()>) -> Vec<Batch> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut batches, mut ended) = (Vec::new(), false);
+    runtime.block_on(async {
+        loop {
+            tokio::select! {
+                batch = live.next() => match batch.unwrap() {
+                    Some(batch) => batches.push(batch),
+                    None => return batches,
+                },
+                _ = &mut workload_ended, if !ended => {
+                    ended = true;
+                    live.end();
+                }
+            }
         }
-    }
+    })
 }
 
 /// A test that cannot run has failed.

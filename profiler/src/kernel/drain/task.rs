@@ -25,6 +25,8 @@ pub struct Threads {
 struct Known {
     process: ProcessKey,
     pass: u64,
+    /// Up to when its wall time is told.
+    at: Timestamp,
     cpu_ns: u64,
     run_delay_ns: u64,
     preempted_ns: u64,
@@ -73,7 +75,7 @@ impl Threads {
         let known = self.known.entry(key).or_insert_with(|| Known::new(process, record, start, interval));
         known.pass = pass;
         known.process = process;
-        let row = known.row(record, start, interval);
+        let row = known.row(record);
         known.calls.observe(process, record, stored, partial, calls);
         if record.state == state::ENDED {
             self.known.remove(&key);
@@ -89,6 +91,7 @@ impl Known {
         Self {
             process,
             pass: 0,
+            at: start.max(interval.watched_since).max(interval.from.min(Timestamp(record.at_ns))),
             cpu_ns: before.cpu_ns,
             run_delay_ns: before.run_delay_ns,
             preempted_ns: before.preempted_ns,
@@ -103,7 +106,7 @@ impl Known {
         }
     }
 
-    fn row(&mut self, record: &TaskRecord, start: Timestamp, interval: &Interval) -> TaskRow {
+    fn row(&mut self, record: &TaskRecord) -> TaskRow {
         let waiting_ns = waiting_ns(record);
         let delayed = growth(&mut self.run_delay_ns, record.run_delay_ns);
         // A preemption that we saw is part of the kernel's run-queue time; the rest followed wake-ups.
@@ -115,7 +118,7 @@ impl Known {
             state: record.state,
             wait_call: (record.wait_call != NO_CALL && waiting_ns > 0).then_some(record.wait_call),
             waiting_ns,
-            wall_ns: Timestamp(record.at_ns.max(interval.from.0)).since(interval.from.max(start)),
+            wall_ns: growth(&mut self.at.0, record.at_ns),
             cpu_ns: growth(&mut self.cpu_ns, record.cpu_ns),
             runq_wakeup_ns: delayed - preempted,
             runq_preempted_ns: preempted,
