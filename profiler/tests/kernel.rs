@@ -1,6 +1,7 @@
 //! What we say against what the running kernel, and tools that we did not write, say. Needs root; `cargo xtask test`
 //! runs it with one thread. Each test has its own processes, device and network namespaces, and cleans up after itself.
 #![expect(clippy::disallowed_methods, reason = "these tests are about the world outside")]
+#![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
 mod kernel {
     mod child;

@@ -12,14 +12,14 @@ use crate::kernel::observe::until;
 pub struct Child {
     pub pid: u32,
     reaped: bool,
-    heard: PipeReader,
-    told: PipeWriter,
+    answers: PipeReader,
+    orders: PipeWriter,
 }
 
 /// The child's end of the line.
 pub struct Parent {
-    tells: PipeReader,
-    hears: PipeWriter,
+    from_test: PipeReader,
+    to_test: PipeWriter,
 }
 
 /// The kernel's last word on a thread that has ended.
@@ -33,19 +33,19 @@ pub struct Books {
 
 /// Runs `work` in a new process, which then exits.
 pub fn fork(work: impl FnOnce(&mut Parent)) -> Child {
-    let (heard, hears) = io::pipe().unwrap();
-    let (tells, told) = io::pipe().unwrap();
+    let (answers, to_test) = io::pipe().unwrap();
+    let (from_test, orders) = io::pipe().unwrap();
     // SAFETY: the child runs only `work`, whose panics do not leave it, and exits without running any destructor.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
     if pid > 0 {
-        return Child { pid: pid.unsigned_abs(), reaped: false, heard, told };
+        return Child { pid: pid.unsigned_abs(), reaped: false, answers, orders };
     }
     let result = catch_unwind(AssertUnwindSafe(|| {
         // Killed with us: `Drop` does not run when the test program is.
         // SAFETY: plain numbers.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        work(&mut Parent { tells, hears });
+        work(&mut Parent { from_test, to_test });
     }));
     // SAFETY: ends the child.
     unsafe { libc::_exit(i32::from(result.is_err())) }
@@ -58,12 +58,12 @@ impl Parent {
         for (bytes, number) in bytes.iter_mut().zip(numbers) {
             *bytes = number.to_ne_bytes();
         }
-        self.hears.write_all(bytes.as_flattened()).unwrap();
+        self.to_test.write_all(bytes.as_flattened()).unwrap();
     }
 
     /// Waits for a number from the test.
     pub fn hear(&mut self) -> u64 {
-        number(&mut self.tells)
+        number(&mut self.from_test)
     }
 }
 
@@ -71,12 +71,12 @@ impl Child {
     /// The next numbers that the child says.
     #[track_caller]
     pub fn hear<const N: usize>(&mut self) -> [u64; N] {
-        std::array::from_fn(|_| number(&mut self.heard))
+        std::array::from_fn(|_| number(&mut self.answers))
     }
 
     /// Sends a number to the child.
     pub fn say(&mut self, number: u64) {
-        self.told.write_all(&number.to_ne_bytes()).unwrap();
+        self.orders.write_all(&number.to_ne_bytes()).unwrap();
     }
 
     /// Waits for its end, and until it has left its CPU for good. It must have done well.
@@ -164,7 +164,8 @@ fn read(pid: u32, name: &str) -> String {
 /// Reads its own clocks: what lies between two stamps and is neither CPU nor run-queue time was spent blocked.
 pub struct Clock(File);
 
-/// A moment of the calling thread, nanoseconds.
+/// A moment of the calling thread.
+#[expect(clippy::struct_field_names, reason = "the unit of each number is part of its name")]
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     pub wall_ns: u64,

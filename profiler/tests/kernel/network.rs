@@ -33,8 +33,8 @@ pub struct Cable {
 
 impl Cable {
     pub fn new() -> Self {
-        need_root();
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        need_root();
         let unique = format!("kt{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let [server, client] = [("s", SERVER), ("c", CLIENT)].map(|(end, address)| {
             let name = format!("{unique}{end}");
@@ -55,7 +55,7 @@ impl Cable {
     }
 
     /// Everything that the end at `from` sends is lost.
-    pub fn cut(&self, from: &Namespace) {
+    pub fn cut(from: &Namespace) {
         let to = if from.address == SERVER { CLIENT } else { SERVER };
         from.neighbor(to, NOBODY);
     }

@@ -32,9 +32,9 @@ fn every_call_has_a_latency_when_every_moment_is_sampled() {
     let options = Options { sample_permille: 1_000, ..once() };
     let seen = observe(&options, || {
         // The window opens when the reader's thread gets to it.
-        until("the entry hook is attached", || match linked(&programs_of(std::process::id()), "sys_enter") {
-            true => Ok(()),
-            false => Err("it is not".to_owned()),
+        until("the entry hook is attached", || {
+            let there = linked(&programs_of(std::process::id()), "sys_enter");
+            if there { Ok(()) } else { Err("it is not".to_owned()) }
         });
         read_zeros()
     });

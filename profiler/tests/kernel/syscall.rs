@@ -152,6 +152,7 @@ fn counts(report: &str) -> impl Iterator<Item = (&str, u64, u64)> {
 }
 
 /// Runs a program to its last switch; its process id.
+#[expect(clippy::zombie_processes, reason = "`child::end` looks at the zombie, and reaps it")]
 fn run(command: &mut Command) -> u32 {
     let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let (_, status) = child::end(process.id());

@@ -83,7 +83,7 @@ fn live() -> Life {
 }
 
 fn spin_and_sleep(parent: &mut Parent, cpu: usize) {
-    let begun = clock(libc::CLOCK_MONOTONIC);
+    let born_ns = clock(libc::CLOCK_MONOTONIC);
     pin(cpu);
     let clocks = Clock::new();
     let mut slept_ns = 0;
@@ -94,7 +94,7 @@ fn spin_and_sleep(parent: &mut Parent, cpu: usize) {
         std::thread::sleep(Duration::from_millis(19));
         slept_ns += clocks.now().blocked_since(&begin);
     }
-    parent.say([slept_ns, clock(libc::CLOCK_MONOTONIC) - begun]);
+    parent.say([slept_ns, clock(libc::CLOCK_MONOTONIC) - born_ns]);
 }
 
 #[test]

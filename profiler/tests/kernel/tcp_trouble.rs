@@ -42,7 +42,7 @@ fn lost_segments_are_counted_like_nstat_and_ss() {
             parent.say([1]);
             parent.hear();
         });
-        cable.cut(&cable.client);
+        Cable::cut(&cable.client);
         client.say(0);
         client.hear::<1>();
         until("it was sent three times again", || {
@@ -68,7 +68,7 @@ fn lost_handshakes_are_counted_like_nstat() {
     let seen = observe(&every(200), || {
         let before = Counters::now(&cable);
         let server = listen(&cable.server, PORT, 5);
-        cable.cut(&cable.server);
+        Cable::cut(&cable.server);
         let client = fork(|_| {
             cable.client.enter();
             drop(TcpStream::connect((SERVER, PORT)).unwrap());
