@@ -26,6 +26,13 @@ pub enum Lost {
     Iterator = 9,
 }
 
+/// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
+/// name of the program follows.
+pub const MISSED: &str = "missed_";
+
+/// Requests that `/proc/diskstats` has and our programs have not seen.
+pub const UNSEEN_REQUESTS: &str = "block_request";
+
 /// Number of reasons.
 pub const LOST_COUNT: usize = 10;
 

@@ -27,7 +27,16 @@ const NO_CALLS_FLAGS: u32 = 0x0020_0000 | 0x10 | 0x4000;
 /// `TASK_DEAD`: it has left its CPU for the last time.
 const DEAD: u32 = 0x80;
 
+hook!("sched_process_fork", sched_process_fork, sched_process_fork_raw, fork);
 hook!("sched_switch", sched_switch, sched_switch_raw, switch);
+
+/// `sched_process_fork(parent, child)`: makes the child's record while the allocator can still refill its few spare
+/// elements. At a switch it cannot, and when many threads start at once, the last ones go without.
+#[inline(always)]
+fn fork<H: Hook>(hook: H) {
+    // If it fails, the child's first switch tries again, and counts.
+    let _ = thread::get_or_create(hook.object::<1>());
+}
 
 #[inline(always)]
 fn switch<H: Hook>(hook: H) {

@@ -143,12 +143,12 @@ mod storage {
     }
 }
 
-pub use storage::forget;
+pub use storage::{forget, get_or_create};
 
 /// The record of a task, made if need be; `None`, counted, when there is no room.
 #[inline(always)]
 pub fn thread_of(task: Object) -> Option<*mut Thread> {
-    let thread = storage::get_or_create(task);
+    let thread = get_or_create(task);
     if thread.is_null() {
         lost(Lost::TaskRecord);
         return None;

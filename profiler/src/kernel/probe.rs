@@ -97,6 +97,12 @@ pub const PROBES: &[Probe] = &[
         without: "owners of TCP sockets that were opened before we watched, accepted or handed over",
     },
     Probe {
+        name: "sched_process_fork",
+        at: At::Tracepoint("sched_process_fork"),
+        needs: &["task_pid"],
+        without: "nothing in general; when many threads start at once, the first calls of some",
+    },
+    Probe {
         name: "sched_switch",
         at: At::Tracepoint("sched_switch"),
         needs: TASK,

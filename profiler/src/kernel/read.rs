@@ -1,8 +1,8 @@
 //! Reads everything that the kernel has counted, once per tick, and makes a batch of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::mem;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 use aya::programs::Program;
@@ -10,6 +10,7 @@ use aya_log::EbpfLogger;
 use log::Log;
 use profiler_common::disk::{DiskKey, DiskRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
+use profiler_common::lost::{MISSED, UNSEEN_REQUESTS};
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit};
@@ -53,7 +54,9 @@ pub struct Kernel {
     capabilities: Vec<String>,
     names: Names,
     events: [u64; EVENTS],
-    lost: BTreeMap<&'static str, u64>,
+    lost: BTreeMap<String, u64>,
+    /// Requests of the last interval that only `/proc/diskstats` has.
+    unseen_requests: u64,
     self_cpu_ns: u64,
     programs_ns: Option<u64>,
     map_memory_bytes: u64,
@@ -121,6 +124,7 @@ impl Kernel {
             names: Names::new(),
             events: [0; EVENTS],
             lost: BTreeMap::new(),
+            unseen_requests: 0,
             self_cpu_ns: 0,
             programs_ns: None,
             map_memory_bytes: 0,
@@ -158,6 +162,8 @@ impl Kernel {
         self.interval.from = self.interval.until;
         self.interval.boot_offset_ns = support::boot_offset_ns();
         self.pass += 1;
+        // Before our own counts: what it has and we have not, we have lost.
+        let host = self.host.read();
         self.read_exits();
         self.read_tasks()?;
         self.read_shared()?;
@@ -173,7 +179,7 @@ impl Kernel {
         if self.pass % SLOW_PASSES == 1 {
             self.look_slowly();
         }
-        let host = self.host.read();
+        self.unseen_requests = self.disks.unseen(&host);
         let pending = mem::take(&mut self.pending);
         let mut batch = Batch {
             from: self.interval.from,
@@ -331,12 +337,14 @@ impl Kernel {
 
     fn quality(&mut self, begun: Timestamp) -> QualityRow {
         let (cpu_ns, memory_bytes) = support::self_usage();
-        let lost = self.maps.lost();
-        let grown = lost.iter().map(|(name, count)| (*name, count - self.lost.get(name).unwrap_or(&0)));
-        let grown: HashMap<_, _> = grown.filter(|(_, count)| *count > 0).collect();
+        let mut lost: BTreeMap<String, u64> =
+            self.maps.lost().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        lost.extend(missed(&self.ebpf));
+        let grown = lost.iter().map(|(name, count)| (name.clone(), count - self.lost.get(name).unwrap_or(&0)));
+        let grown = grown.filter(|(_, count)| *count > 0).collect();
         let programs_ns = programs_ns(&self.ebpf);
-        let row = QualityRow {
-            lost: grown.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        let mut row = QualityRow {
+            lost: grown,
             missed_ticks: 0,
             self_cpu_ns: cpu_ns.saturating_sub(self.self_cpu_ns),
             self_memory_bytes: memory_bytes,
@@ -345,9 +353,20 @@ impl Kernel {
             drain_ns: support::monotonic().since(begun),
             notes: self.notes(),
         };
+        row.lost.extend((self.unseen_requests > 0).then(|| (UNSEEN_REQUESTS.to_owned(), self.unseen_requests)));
         (self.lost, self.self_cpu_ns, self.programs_ns) = (lost, cpu_ns, programs_ns);
         row
     }
+}
+
+/// Events for which a program did not run, because it was running on that CPU already and was interrupted, as by the
+/// completion of another request. The kernel counts them since 5.12 (9ed9e9ba2337).
+fn missed(ebpf: &Ebpf) -> impl Iterator<Item = (String, u64)> + '_ {
+    let programs = ebpf.programs().filter(|(_, program)| !matches!(program, Program::Iter(_)));
+    programs.filter_map(|(name, program)| {
+        let name = name.strip_suffix("_raw").unwrap_or(name);
+        Some((format!("{MISSED}{name}"), program_info(program, "recursion_misses:")?))
+    })
 }
 
 /// Time in our programs since they were loaded, where the kernel keeps statistics.
@@ -356,12 +375,12 @@ fn programs_ns(ebpf: &Ebpf) -> Option<u64> {
     if enabled.trim() != "1" {
         return None;
     }
-    Some(ebpf.programs().filter_map(|(_, program)| run_time_ns(program)).sum())
+    Some(ebpf.programs().filter_map(|(_, program)| program_info(program, "run_time_ns:")).sum())
 }
 
-fn run_time_ns(program: &Program) -> Option<u64> {
+fn program_info(program: &Program, label: &str) -> Option<u64> {
     let fd = program.fd().ok()?;
-    maps::fdinfo(std::os::fd::AsFd::as_fd(fd).as_raw_fd(), "run_time_ns:")
+    maps::fdinfo(fd.as_fd().as_raw_fd(), label)
 }
 
 fn seen<'a>(record: &TaskRecord, comm: &'a str, exited: bool) -> Seen<'a> {

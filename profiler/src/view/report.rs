@@ -39,6 +39,12 @@ fn gap_ns(model: &Model) -> u64 {
 
 /// What is missing because of a loss of this name.
 fn missing_because(name: &str) -> &'static str {
+    if name.starts_with(profiler_common::lost::MISSED) {
+        return "events during which another of their kind interrupted the program that counts them";
+    }
+    if name == profiler_common::lost::UNSEEN_REQUESTS {
+        return "requests that /proc/diskstats has and our programs were not run for";
+    }
     let known = profiler_common::lost::LOST.iter().find(|(_, known, _)| *known == name);
     known.map_or("unknown to this version", |(_, _, missing)| missing)
 }

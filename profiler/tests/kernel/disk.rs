@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 use profiler::batch::hist::Scale;
 use profiler::batch::{DiskKey, DiskRow, Hist};
 use profiler_common::disk::op;
+use profiler_common::lost::UNSEEN_REQUESTS;
 use serde_json::Value;
 
 use crate::kernel::child::{Child, fork, pin};
@@ -40,14 +41,16 @@ fn sum<T>(seen: &Seen<T>, device: u32, op: u32) -> DiskRow {
 }
 
 /// Runs a workload on a quiet device, and compares all that `/proc/diskstats` knows.
-fn same_as_diskstats(disk: &LoopDevice, milliseconds: u64, workload: impl FnOnce(&LoopDevice)) -> Vec<DiskRow> {
+///
+/// Now and then Linux 6.18 does not run our program for a completion, and counts no recursion either. What we lack must
+/// then be told as a loss, request by request; `None`, since sums over the rest prove nothing.
+fn same_as_diskstats(disk: &LoopDevice, milliseconds: u64, workload: impl FnOnce(&LoopDevice)) -> Option<Vec<DiskRow>> {
     let device = disk.device();
     let seen = observe(&every(milliseconds), || {
         let before = disk.diskstats();
         workload(disk);
         (before, disk.diskstats())
     });
-    seen.assert_counts_whole();
     let (before, after) = &seen.said;
     let grown: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
     let rows: Vec<_> = [op::READ, op::WRITE, op::FLUSH, op::DISCARD].map(|op| sum(&seen, device, op)).into();
@@ -55,7 +58,14 @@ fn same_as_diskstats(disk: &LoopDevice, milliseconds: u64, workload: impl FnOnce
     let requests = [grown[0], grown[4], grown[15], grown[11]];
     let sectors = [grown[2], grown[6], 0, grown[13]];
     let ours: Vec<_> = rows.iter().map(|row| row.requests).collect();
-    println!("requests {ours:?} and {requests:?}");
+    println!("requests {ours:?} and {requests:?}, lost {:?}", seen.lost());
+    let missing: u64 = requests.iter().sum::<u64>() - ours.iter().sum::<u64>();
+    if missing > 0 {
+        let told = seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
+        assert!(told >= missing, "{missing} requests are missing, and only {told} are told as lost");
+        return None;
+    }
+    seen.assert_counts_whole();
     assert_eq!(ours, requests, "requests by operation");
     let ours: Vec<_> = rows.iter().map(|row| row.bytes).collect();
     assert_eq!(ours, sectors.map(|sectors| sectors * 512), "bytes by operation");
@@ -68,14 +78,16 @@ fn same_as_diskstats(disk: &LoopDevice, milliseconds: u64, workload: impl FnOnce
         disks.map(|disk| disk.requests[op as usize]).sum()
     };
     assert_eq!([0, 1, 2, 3].map(witness), requests, "the witness in the batches is diskstats itself");
-    rows
+    Some(rows)
 }
 
 #[test]
 fn random_reads_are_counted_like_diskstats() {
-    let rows = same_as_diskstats(&LoopDevice::new(64), 100, |disk| {
+    let Some(rows) = same_as_diskstats(&LoopDevice::new(64), 100, |disk| {
         fio(disk, &["--rw=randread", "--bs=4k", "--ioengine=psync", "--size=64m", "--number_ios=4000"]);
-    });
+    }) else {
+        return;
+    };
     assert_eq!((rows[0].requests, rows[0].bytes), (4_000, 4_000 * 4_096));
     assert_eq!(rows[0].service.count(), 4_000);
 }
@@ -83,19 +95,23 @@ fn random_reads_are_counted_like_diskstats() {
 #[test]
 fn reads_that_interrupt_each_other_are_counted_like_diskstats() {
     // Each request is one of the disk below, too: both complete in the same interrupt.
-    let rows = same_as_diskstats(&LoopDevice::uncached(64), 10_000, |disk| {
+    let Some(rows) = same_as_diskstats(&LoopDevice::uncached(64), 10_000, |disk| {
         let options = ["--rw=randread", "--bs=128k", "--ioengine=libaio", "--iodepth=1", "--size=64m"];
         fio(disk, &[&options[..], &["--norandommap", "--io_size=250m"]].concat());
-    });
+    }) else {
+        return;
+    };
     assert_eq!(rows[0].requests, 2_000);
 }
 
 #[test]
 fn writes_and_flushes_are_counted_like_diskstats() {
-    let rows = same_as_diskstats(&LoopDevice::new(64), 100, |disk| {
+    let Some(rows) = same_as_diskstats(&LoopDevice::new(64), 100, |disk| {
         let options = ["--rw=randwrite", "--bs=4k", "--ioengine=psync", "--size=64m", "--number_ios=1000"];
         fio(disk, &[&options[..], &["--fdatasync=10"]].concat());
-    });
+    }) else {
+        return;
+    };
     let [_, writes, flushes, _] = &rows[..] else { unreachable!() };
     assert_eq!((writes.service.count(), writes.bytes), (1_000, 1_000 * 4_096));
     assert!(flushes.requests >= 99, "{} flushes", flushes.requests);
@@ -106,22 +122,26 @@ fn writes_and_flushes_are_counted_like_diskstats() {
 #[test]
 fn deep_mixed_requests_are_counted_like_diskstats() {
     let mut bytes = [0, 0];
-    let rows = same_as_diskstats(&LoopDevice::new(64), 50, |disk| {
+    let Some(rows) = same_as_diskstats(&LoopDevice::new(64), 50, |disk| {
         let options = ["--rw=randrw", "--bs=64k", "--ioengine=libaio", "--iodepth=8", "--size=64m"];
         let report = fio(disk, &[&options[..], &["--norandommap", "--io_size=192m"]].concat());
         bytes = ["read", "write"].map(|way| report[way]["io_bytes"].as_u64().unwrap());
-    });
+    }) else {
+        return;
+    };
     assert_eq!([rows[0].bytes, rows[1].bytes], bytes);
     assert!(bytes[0] + bytes[1] == 192 << 20 && bytes[0].min(bytes[1]) > 64 << 20, "{bytes:?}");
 }
 
 #[test]
 fn discards_and_merged_writes_are_counted_like_diskstats() {
-    let rows = same_as_diskstats(&LoopDevice::new(64), 100, |disk| {
+    let Some(rows) = same_as_diskstats(&LoopDevice::new(64), 100, |disk| {
         tool("blkdiscard", &["--length", "8MiB", "--step", "1MiB", &disk.path]);
         let input = "if=/dev/zero";
         tool("dd", &[input, &format!("of={}", disk.path), "bs=1M", "count=16", "conv=fsync", "status=none"]);
-    });
+    }) else {
+        return;
+    };
     assert_eq!(rows[3].bytes, 8 << 20);
     assert_eq!(rows[1].bytes, 16 << 20);
 }

@@ -138,7 +138,8 @@ impl<T> Seen<T> {
         assert!(lost.is_empty(), "{lost:?}");
     }
 
-    fn lost(&self) -> BTreeMap<String, u64> {
+    /// What was lost, by name.
+    pub fn lost(&self) -> BTreeMap<String, u64> {
         let mut sum = BTreeMap::new();
         for (name, count) in self.batches.iter().flat_map(|batch| &batch.quality.lost) {
             *sum.entry(name.clone()).or_insert(0) += count;
