@@ -139,12 +139,13 @@ fn an_open_connection_is_what_ss_says() {
     });
     let (server, client, [at_server, at_client]) = &seen.said;
     let row = same_as_ss(&seen, cable.client.inode(), at_client);
-    assert_eq!((row.total.sent_bytes, row.total.received_bytes), (REQUEST, ANSWER));
+    assert!(row.total.sent_bytes >= REQUEST && row.total.received_bytes == ANSWER, "{:?}", row.total);
     assert_eq!(row.owner.map(|owner| owner.pid), Some(client.pid), "who connected");
     assert!(row.connect_ns.is_some_and(|ns| ns > 0) && row.connect_errno.is_none(), "{row:?}");
     assert_eq!((row.state, row.ended), (state::ESTABLISHED, false));
     let row = same_as_ss(&seen, cable.server.inode(), at_server);
-    assert_eq!((row.total.sent_bytes, row.total.received_bytes), (ANSWER, REQUEST));
+    // A tail-loss probe may send something twice, and it counts.
+    assert!(row.total.sent_bytes >= ANSWER && row.total.received_bytes == REQUEST, "{:?}", row.total);
     assert_eq!(row.owner.map(|owner| owner.pid), Some(server.pid), "who accepted");
     assert_eq!(row.connect_ns, None);
     seen.assert_counts_whole();
