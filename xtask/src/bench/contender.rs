@@ -117,7 +117,7 @@ pub fn all(ours: &Result<PathBuf, String>, folder: &Path) -> Vec<Contender> {
     let capture = folder.join("bench.cap").into_os_string();
     let hooks = FLOOR_HOOKS.split(',').count();
     let floor = vec!["floor".into(), "--hooks".into(), FLOOR_HOOKS.into()];
-    let record = vec!["record".into(), "-o".into(), capture];
+    let record = vec!["record".into(), "--force".into(), "-o".into(), capture];
     let mut all = vec![
         Contender { id: Id::Plain, label: "plain".to_owned(), how: How::Alone },
         own(Id::Floor, &format!("floor ({FLOOR_HOOKS})"), ours, floor, Ready::Programs(hooks)),
