@@ -62,4 +62,20 @@ pub struct DiskRecord {
     pub service: [u32; LINEAR8_SLOTS],
 }
 
+impl DiskRecord {
+    /// Nothing happened yet. Too large for a program's stack: copy it from a static.
+    pub const EMPTY: Self = Self {
+        requests: 0,
+        bytes: 0,
+        errors: 0,
+        issued: 0,
+        finished: 0,
+        queue_unknown: 0,
+        queue_ns: 0,
+        device_ns: 0,
+        queue: [0; LINEAR8_SLOTS],
+        service: [0; LINEAR8_SLOTS],
+    };
+}
+
 const _: () = assert!(size_of::<DiskRecord>() == 64 + 8 * LINEAR8_SLOTS);

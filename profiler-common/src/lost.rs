@@ -22,8 +22,6 @@ pub enum Lost {
     ClockSkew = 7,
     /// A program could not read kernel memory that it needed.
     Read = 8,
-    /// An iterator's output buffer refused a record.
-    Iterator = 9,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -34,7 +32,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 10;
+pub const LOST_COUNT: usize = 9;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -47,5 +45,4 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::Socket, "socket", "owner and connect latency of some connections"),
     (Lost::ClockSkew, "clock_skew", "waits for which the scheduler's clocks disagreed"),
     (Lost::Read, "read", "records whose kernel memory could not be read"),
-    (Lost::Iterator, "iterator", "threads or sockets that did not fit the export"),
 ];

@@ -108,18 +108,7 @@ fn record_of<H: Hook>(hook: H, request: Object) -> Option<*mut DiskRecord> {
 }
 
 /// Too large for the stack.
-static EMPTY: DiskRecord = DiskRecord {
-    requests: 0,
-    bytes: 0,
-    errors: 0,
-    issued: 0,
-    finished: 0,
-    queue_unknown: 0,
-    queue_ns: 0,
-    device_ns: 0,
-    queue: [0; LINEAR8_SLOTS],
-    service: [0; LINEAR8_SLOTS],
-};
+static EMPTY: DiskRecord = DiskRecord::EMPTY;
 
 /// [`op`] of `cmd_flags`, grouped as `op_stat_group` does.
 #[inline(always)]

@@ -21,7 +21,7 @@ pub struct Disks {
 impl Disks {
     /// What a device had before the first reading counts: its record is made with its first request.
     pub fn observe(&mut self, key: DiskKey, now: &DiskRecord) -> DiskRow {
-        let last = self.last.entry(key).or_insert_with(|| Box::new(EMPTY));
+        let last = self.last.entry(key).or_insert_with(|| Box::new(DiskRecord::EMPTY));
         let row = DiskRow {
             key: batch::DiskKey::from(key),
             requests: now.requests.wrapping_sub(last.requests),
@@ -54,19 +54,6 @@ impl Disks {
     }
 }
 
-const EMPTY: DiskRecord = DiskRecord {
-    requests: 0,
-    bytes: 0,
-    errors: 0,
-    issued: 0,
-    finished: 0,
-    queue_unknown: 0,
-    queue_ns: 0,
-    device_ns: 0,
-    queue: [0; profiler_common::hist::LINEAR8_SLOTS],
-    service: [0; profiler_common::hist::LINEAR8_SLOTS],
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,10 +67,10 @@ mod tests {
             ..HostRow::default()
         };
         assert_eq!(disks.unseen(&host(5)), 0, "a device without requests of ours, such as dm");
-        disks.observe(DiskKey { device: 8, op: 0 }, &DiskRecord { requests: 12, ..EMPTY });
+        disks.observe(DiskKey { device: 8, op: 0 }, &DiskRecord { requests: 12, ..DiskRecord::EMPTY });
         assert_eq!(disks.unseen(&host(10)), 3);
         assert_eq!(disks.unseen(&host(0)), 0);
-        disks.observe(DiskKey { device: 8, op: 0 }, &DiskRecord { requests: 20, ..EMPTY });
+        disks.observe(DiskKey { device: 8, op: 0 }, &DiskRecord { requests: 20, ..DiskRecord::EMPTY });
         assert_eq!(disks.unseen(&host(8)), 0, "we may be ahead of it");
     }
 }
