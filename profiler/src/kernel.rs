@@ -5,6 +5,7 @@ mod btf;
 mod decode;
 mod drain;
 mod floor;
+mod hidden;
 mod host;
 mod iterate;
 mod load;

@@ -8,6 +8,7 @@ mod kernel {
     mod device;
     mod network;
     mod observe;
+    mod trace;
 
     mod disk;
     mod file;

@@ -24,6 +24,7 @@ use crate::kernel::drain::disk::Disks;
 use crate::kernel::drain::syscall::{self, Calls, Shared};
 use crate::kernel::drain::task::Threads;
 use crate::kernel::drain::tcp::Sockets;
+use crate::kernel::hidden;
 use crate::kernel::host::Host;
 use crate::kernel::iterate::{self, Namespaces};
 use crate::kernel::load::{self, Loaded};
@@ -50,8 +51,8 @@ pub struct Kernel {
     sockets: Sockets,
     namespaces: Namespaces,
     host: Host,
-    /// What our privileges do not allow.
-    capabilities: Vec<String>,
+    /// What our privileges and this kernel do not show us.
+    hidden: Vec<String>,
     names: Names,
     events: [u64; EVENTS],
     lost: BTreeMap<String, u64>,
@@ -120,7 +121,7 @@ impl Kernel {
             sockets: Sockets::default(),
             namespaces: Namespaces::new(),
             host: Host::new(),
-            capabilities: support::capability_notes(),
+            hidden: support::capability_notes(),
             names: Names::new(),
             events: [0; EVENTS],
             lost: BTreeMap::new(),
@@ -134,7 +135,10 @@ impl Kernel {
             pending: Pending::default(),
             buffer: Vec::new(),
         };
+        let before = hidden::listed();
         let baseline = kernel.read()?;
+        let seen = kernel.threads.processes().map(|process| process.pid).collect();
+        kernel.hidden.extend(hidden::note(&before, &seen));
         kernel.pending.facts = baseline.facts;
         Ok(kernel)
     }
@@ -332,7 +336,7 @@ impl Kernel {
 
     fn notes(&self) -> Vec<String> {
         let refused = self.namespaces.notes();
-        refused.chain(self.host.notes().iter().cloned()).chain(self.capabilities.iter().cloned()).collect()
+        refused.chain(self.host.notes().iter().cloned()).chain(self.hidden.iter().cloned()).collect()
     }
 
     fn quality(&mut self, begun: Timestamp) -> QualityRow {

@@ -1,0 +1,98 @@
+//! Block events as tracefs tells them: a witness that also has those for which the kernel runs no program.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process;
+
+use profiler::batch::Batch;
+use profiler_common::disk::{device, op};
+
+use crate::kernel::device::Scratch;
+use crate::kernel::observe::tool;
+
+/// An instance of tracefs that records one device's requests, gone when dropped.
+pub struct Trace {
+    instance: PathBuf,
+    mount: Scratch,
+}
+
+/// A block event in the context of a thread.
+#[derive(Debug)]
+pub struct Event {
+    pub tid: u32,
+    pub op: u32,
+    /// Of a completion; an issue has none.
+    pub completed_bytes: Option<u64>,
+}
+
+impl Trace {
+    pub fn of(wanted: u32) -> Self {
+        let mount = Scratch::new();
+        tool("mount", &["-t", "tracefs", "tracefs", &mount.path("")]);
+        let instance = PathBuf::from(mount.path(&format!("instances/profiler-test-{}-{wanted}", process::id())));
+        fs::create_dir(&instance).unwrap();
+        let trace = Self { instance, mount };
+        trace.write("buffer_size_kb", "32768");
+        for event in ["block_rq_issue", "block_rq_complete"] {
+            trace.write(&format!("events/block/{event}/filter"), &format!("dev == {wanted}"));
+            trace.write(&format!("events/block/{event}/enable"), "1");
+        }
+        trace
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.instance.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    /// What happened so far; panics if the buffer was too small.
+    pub fn events(&self) -> Vec<Event> {
+        for cpu in fs::read_dir(self.instance.join("per_cpu")).unwrap() {
+            let stats = fs::read_to_string(cpu.unwrap().path().join("stats")).unwrap();
+            assert!(stats.contains("\noverrun: 0\n"), "{stats}");
+        }
+        let text = fs::read_to_string(self.instance.join("trace")).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| event(line).expect(line)).collect()
+    }
+
+    /// Events for which no program runs: in the context of a thread that no batch has. Idle (0) is not hidden.
+    pub fn hidden(&self, batches: &[Batch]) -> Vec<Event> {
+        let known = |tid| tid == 0 || batches.iter().any(|batch| batch.tasks.iter().any(|row| row.tid == tid));
+        self.events().into_iter().filter(|event| !known(event.tid)).collect()
+    }
+}
+
+/// `COMM-TID [CPU] FLAGS TIME: EVENT: MAJOR,MINOR RWBS … SECTOR + SECTORS …`
+fn event(line: &str) -> Option<Event> {
+    let (thread, rest) = line.split_once(" [")?;
+    let (_, rest) = rest.split_once(": block_rq_")?;
+    let (name, rest) = rest.split_once(": ")?;
+    let rwbs = rest.split(' ').nth(1)?;
+    let sectors = rest.split_once(" + ")?.1.split(' ').next()?;
+    Some(Event {
+        tid: thread.rsplit('-').next()?.trim().parse().ok()?,
+        op: match rwbs.strip_prefix('F').filter(|op| !op.is_empty()).unwrap_or(rwbs).chars().next()? {
+            'R' => op::READ,
+            'W' => op::WRITE,
+            'F' => op::FLUSH,
+            'D' => op::DISCARD,
+            _ => return None,
+        },
+        completed_bytes: if name == "complete" { Some(sectors.parse::<u64>().ok()? * 512) } else { None },
+    })
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        self.write("tracing_on", "0");
+        drop(fs::remove_dir(&self.instance));
+        drop(process::Command::new("umount").arg(self.mount.path("")).status());
+    }
+}
+
+#[test]
+fn a_line_of_the_trace_is_read() {
+    let line = "  kworker/u8:5-10682   [001] ..s.. 13170.032430: block_rq_complete: 7,2 FWS () 90880 + 256 rt,0,4 [0]";
+    let event = event(line).unwrap();
+    assert_eq!((event.tid, event.op, event.completed_bytes), (10_682, op::WRITE, Some(256 * 512)));
+    assert_eq!(device(7, 2), 7 << 20 | 2, "as in a filter of tracefs");
+}
