@@ -59,6 +59,9 @@ pub trait Hook: Copy {
     /// The TCP half of a socket that may not be one; null if it is not.
     fn tcp(self, socket: Object) -> Object;
 
+    /// Puts a socket on the list of those that the iterator visits, or takes it off.
+    fn list(self, socket: Object, listed: Listed);
+
     /// The tracepoint's argument `N` as an object.
     #[inline(always)]
     fn object<const N: usize>(self) -> Object {
@@ -70,6 +73,13 @@ pub trait Hook: Copy {
     fn follow(self, object: Object, offset: u32) -> Object {
         self.read::<Pointer>(object, offset).0
     }
+}
+
+/// Whether a socket is on the list of those that live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    Yes,
+    No,
 }
 
 /// A pointer that has a default.
@@ -119,6 +129,11 @@ impl Hook for Typed {
     fn tcp(self, socket: Object) -> Object {
         unsafe { helpers::bpf_skc_to_tcp_sock(socket as *mut c_void) as Object }
     }
+
+    #[inline(always)]
+    fn list(self, socket: Object, listed: Listed) {
+        crate::tcp::list::set(socket, listed);
+    }
 }
 
 impl Hook for Raw {
@@ -144,6 +159,10 @@ impl Hook for Raw {
     fn tcp(self, socket: Object) -> Object {
         socket
     }
+
+    /// Needs a typed socket: without, every socket of the host is visited.
+    #[inline(always)]
+    fn list(self, _socket: Object, _listed: Listed) {}
 }
 
 /// Reads kernel memory by helper, for pointers whose type the verifier has lost.

@@ -5,6 +5,8 @@
 //!
 //! SAFETY: map definitions are placeholders that the loader replaces; nothing dereferences them.
 
+#[cfg(not(feature = "hash-tasks"))]
+pub use self::storage::{LocalStorage, SOCKET_STORAGE, TASK_STORAGE};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use profiler_common::disk::{DiskKey, DiskRecord};
@@ -51,3 +53,36 @@ pub static EXITS: RingBuf = RingBuf::with_byte_size(EXITS_BYTES, 0);
 
 /// Size of [`EXITS`].
 pub const EXITS_BYTES: u32 = 2 << 20;
+
+#[cfg(not(feature = "hash-tasks"))]
+mod storage {
+    //! Maps whose records hang on a kernel object and go with it. aya-ebpf has no type for them.
+
+    use core::ptr::null;
+
+    use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, bpf_map_type};
+
+    /// Records of tasks (5.11, 4cf1bc1f1045).
+    pub const TASK_STORAGE: usize = bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE as usize;
+    /// Records of sockets (5.2, 6ac99e8f23d4).
+    pub const SOCKET_STORAGE: usize = bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize;
+
+    /// The definition that the loader reads out of BTF.
+    #[repr(C)]
+    pub struct LocalStorage<const TYPE: usize, V> {
+        r#type: *const [i32; TYPE],
+        key: *const i32,
+        value: *const V,
+        max_entries: *const [i32; 0],
+        map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+    }
+
+    // SAFETY: a placeholder that is never dereferenced.
+    unsafe impl<const TYPE: usize, V> Sync for LocalStorage<TYPE, V> {}
+
+    impl<const TYPE: usize, V> LocalStorage<TYPE, V> {
+        pub const fn new() -> Self {
+            Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+        }
+    }
+}

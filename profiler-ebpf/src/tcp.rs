@@ -2,6 +2,8 @@
 //!
 //! SAFETY: `bpf_skc_to_tcp_sock` proves the type of a socket before any of its TCP fields is read.
 
+pub mod list;
+
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::COMM_LEN;
@@ -10,7 +12,7 @@ use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit,
 
 use crate::emit::{self, lost};
 use crate::kernel::{
-    Counter, Hook, Object, Pointer, TYPED, current, follow_current, hook, now, offset, probe, read_current,
+    Counter, Hook, Listed, Object, Pointer, TYPED, current, follow_current, hook, now, offset, probe, read_current,
 };
 use crate::maps::{SOCKETS, TCP_EVENTS};
 
@@ -90,6 +92,7 @@ fn open<H: Hook>(hook: H, socket: Object, by_current: bool) {
     if SOCKETS.insert(hook.cookie(socket), owner, BPF_ANY.into()).is_err() {
         lost(Lost::Socket);
     }
+    hook.list(socket, Listed::Yes);
 }
 
 #[inline(always)]
@@ -113,6 +116,7 @@ struct LastSocket {
 #[inline(always)]
 fn destroy<H: Hook>(hook: H) {
     let socket = hook.object::<0>();
+    hook.list(socket, Listed::No);
     let cookie = hook.cookie(socket);
     let Some(owner) = SOCKETS.get_ptr(cookie).map(|owner| unsafe { *owner }) else { return };
     let _ = SOCKETS.remove(cookie);
@@ -138,7 +142,8 @@ struct TcpContext {
     socket: Object,
 }
 
-/// Exports every TCP socket of a network namespace. Requests and time-wait remains are no full sockets: left out.
+/// Exports every TCP socket of a network namespace, and lists it. Requests and time-wait remains are no full sockets: left
+/// out. The kernel walks a table that is as large as the host's memory, however few sockets there are.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
@@ -150,6 +155,13 @@ extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
     if tcp.is_null() {
         return 0;
     }
+    TYPED.list(tcp, Listed::Yes);
+    export(meta, tcp);
+    0
+}
+
+#[inline(always)]
+fn export(meta: Object, tcp: Object) {
     let mut record = SocketRecord { at_ns: now(), ..SocketRecord::default() };
     record.cookie = TYPED.cookie(tcp);
     if SOCKETS.get_ptr(record.cookie).is_none() {
@@ -162,7 +174,6 @@ extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
     describe(&mut record, tcp);
     describe_tcp(TYPED, &mut record, tcp);
     emit::write(meta, &raw const record);
-    0
 }
 
 /// What all sockets have.

@@ -58,34 +58,16 @@ const _: () = assert!(size_of::<Thread>() <= 3900);
 mod storage {
     //! Records in task storage (5.11, 4cf1bc1f1045): found without hashing, gone with the task.
 
-    use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE};
+    use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
     use aya_ebpf::helpers::generated as helpers;
 
     use super::Thread;
     use crate::kernel::Object;
-
-    /// The definition that the loader reads out of BTF; aya-ebpf has no type for this kind of map.
-    #[repr(C)]
-    pub struct TaskStorage {
-        r#type: *const [i32; 29],
-        key: *const i32,
-        value: *const Thread,
-        max_entries: *const [i32; 0],
-        map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
-    }
-
-    // SAFETY: a placeholder that is never dereferenced.
-    unsafe impl Sync for TaskStorage {}
+    use crate::maps::{LocalStorage, TASK_STORAGE};
 
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".maps")]
-    static TASKS: TaskStorage = TaskStorage {
-        r#type: core::ptr::null(),
-        key: core::ptr::null(),
-        value: core::ptr::null(),
-        max_entries: core::ptr::null(),
-        map_flags: core::ptr::null(),
-    };
+    static TASKS: LocalStorage<TASK_STORAGE, Thread> = LocalStorage::new();
 
     #[inline(always)]
     pub fn get_or_create(task: Object) -> *mut Thread {

@@ -37,7 +37,7 @@ impl Encoding {
 /// Strings while a frame is written: each is kept once, in order of first use.
 #[derive(Default)]
 pub(super) struct Strings {
-    positions: HashMap<String, u64>,
+    positions: HashMap<String, u64, foldhash::fast::RandomState>,
     /// Length of each.
     pub lengths: Vec<u64>,
     /// All of them, one after the other.

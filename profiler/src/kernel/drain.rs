@@ -6,7 +6,12 @@ pub mod syscall;
 pub mod task;
 pub mod tcp;
 
+use std::collections::HashMap;
+
 use crate::batch::Timestamp;
+
+/// A map that is walked or asked thousands of times per tick: its hash is quicker than the standard library's.
+pub type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// One interval, in both clocks.
 #[derive(Clone, Copy, Debug, Default)]

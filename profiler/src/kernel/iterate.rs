@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd};
 
 use aya::Ebpf;
 use aya::maps::MapData;
@@ -26,8 +26,23 @@ pub fn read(ebpf: &mut Ebpf, name: &'static str, buffer: &mut Vec<u8>) -> Result
         return Ok(());
     }
     let mut file = open(program).map_err(|source| Error::Io { act: format!("run the iterator {name}"), source })?;
-    file.read_to_end(buffer).map_err(|source| Error::Io { act: format!("read the iterator {name}"), source })?;
-    Ok(())
+    read_all(&mut file, name, buffer)
+}
+
+/// Runs an iterator over the elements of a map; `false` if it is absent.
+pub fn read_map(ebpf: &Ebpf, name: &'static str, map: &MapData, buffer: &mut Vec<u8>) -> Result<bool, Error> {
+    let Some(Ok(program)) = ebpf.program(name).map(Program::fd) else { return Ok(false) };
+    let file = lookup::iterator(program.as_fd(), maps::fd(map));
+    let mut file = file.map_err(|source| Error::Io { act: format!("run the iterator {name}"), source })?;
+    buffer.clear();
+    buffer.shrink_to(BUFFER_KEPT);
+    read_all(&mut file, name, buffer)?;
+    Ok(true)
+}
+
+fn read_all(file: &mut File, name: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    let read = file.read_to_end(buffer);
+    read.map(drop).map_err(|source| Error::Io { act: format!("read the iterator {name}"), source })
 }
 
 fn open(program: &mut Iter) -> io::Result<File> {

@@ -1,7 +1,9 @@
-//! Whole maps in few system calls. aya asks for one entry at a time, which is too slow for thousands per second.
+//! Whole maps in few system calls. aya asks for one entry at a time, which is too slow for thousands per second, and knows
+//! no iterators over maps.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
 
 use crate::kernel::decode::Plain;
 
@@ -13,6 +15,64 @@ const LOOKUP: libc::c_int = 1;
 
 /// `BPF_MAP_DELETE_ELEM`
 const DELETE: libc::c_int = 3;
+
+/// `BPF_LINK_CREATE` (5.7, af6eea57437a)
+const LINK_CREATE: libc::c_int = 28;
+
+/// `BPF_ITER_CREATE` (5.8, ac51d99bf81c)
+const ITER_CREATE: libc::c_int = 33;
+
+/// `BPF_TRACE_ITER`
+const TRACE_ITER: u32 = 28;
+
+/// `union bpf_attr` of `BPF_LINK_CREATE` for an iterator.
+#[repr(C)]
+struct Link {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    info: u64,
+    info_length: u32,
+    reserved: u32,
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD`
+const INFO: libc::c_int = 15;
+
+/// `union bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct Info {
+    object: u32,
+    length: u32,
+    into: u64,
+}
+
+/// Counters at the end of `struct bpf_prog_info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProgramCounts {
+    before: [u64; 24],
+    /// Time in it, nanoseconds; only grows while the kernel keeps statistics.
+    pub run_ns: u64,
+    /// Runs, likewise.
+    pub runs: u64,
+    /// Events for which it did not run, because it was running on that CPU already. 0 before 5.12 (9ed9e9ba2337).
+    pub recursion_misses: u64,
+}
+
+/// What the kernel counts of a program.
+pub fn program_counts(program: BorrowedFd<'_>) -> io::Result<ProgramCounts> {
+    let mut counts = ProgramCounts::default();
+    let mut info = Info {
+        object: number(program.as_raw_fd()),
+        length: u32::try_from(size_of_val(&counts)).unwrap_or(0),
+        into: (&raw mut counts) as u64,
+    };
+    // SAFETY: the kernel writes at most `length` bytes of integers. All lists that it would fill besides have length 0.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, INFO, &raw mut info, size_of::<Info>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(counts) }
+}
 
 /// `union bpf_attr` of the batch commands.
 #[repr(C)]
@@ -37,6 +97,40 @@ struct Entry {
     flags: u64,
 }
 
+/// An iterator over the elements of a map, ready to be read.
+pub fn iterator(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<File> {
+    // `union bpf_iter_link_info`: the map alone.
+    let map = number(map.as_raw_fd());
+    let mut link = Link {
+        program: number(program.as_raw_fd()),
+        target: 0,
+        attach_type: TRACE_ITER,
+        flags: 0,
+        info: (&raw const map) as u64,
+        info_length: u32::try_from(size_of_val(&map)).unwrap_or(0),
+        reserved: 0,
+    };
+    let link = create(LINK_CREATE, &mut link)?;
+    // The iterator keeps the link.
+    create(ITER_CREATE, &mut [number(link.as_raw_fd()), 0])
+}
+
+/// Runs a command that makes a descriptor.
+fn create<A>(command: libc::c_int, attributes: &mut A) -> io::Result<File> {
+    // SAFETY: the kernel reads the attributes, and what they point to outlives the call; a descriptor it returns is ours.
+    unsafe {
+        let result = libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>());
+        match RawFd::try_from(result) {
+            Ok(fd) if fd >= 0 => Ok(File::from_raw_fd(fd)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+fn number(fd: RawFd) -> u32 {
+    u32::try_from(fd).unwrap_or(u32::MAX)
+}
+
 /// The only entry of a per-CPU array, one value per CPU that there may ever be.
 pub fn per_cpu<V: Plain>(map: BorrowedFd<'_>, cpus: usize, values: &mut Vec<V>) -> io::Result<()> {
     const { assert!(size_of::<V>().is_multiple_of(8), "the kernel pads values to eight bytes") };
@@ -44,7 +138,7 @@ pub fn per_cpu<V: Plain>(map: BorrowedFd<'_>, cpus: usize, values: &mut Vec<V>) 
     values.reserve(cpus);
     let key = 0u32;
     let mut entry = Entry {
-        map: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+        map: number(map.as_raw_fd()),
         reserved: 0,
         key: (&raw const key) as u64,
         value: values.spare_capacity_mut().as_mut_ptr() as u64,
@@ -63,13 +157,8 @@ pub fn per_cpu<V: Plain>(map: BorrowedFd<'_>, cpus: usize, values: &mut Vec<V>) 
 
 /// Removes an entry; that it is gone already is fine.
 pub fn remove<K: Plain>(map: BorrowedFd<'_>, key: &K) {
-    let mut entry = Entry {
-        map: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
-        reserved: 0,
-        key: std::ptr::from_ref(key) as u64,
-        value: 0,
-        flags: 0,
-    };
+    let mut entry =
+        Entry { map: number(map.as_raw_fd()), reserved: 0, key: std::ptr::from_ref(key) as u64, value: 0, flags: 0 };
     // SAFETY: the kernel reads one key.
     unsafe {
         let size = u32::try_from(size_of::<Entry>()).unwrap_or(0);
@@ -99,7 +188,7 @@ pub fn all<K: Plain + Default, V: Plain>(
             keys: keys.spare_capacity_mut().as_mut_ptr() as u64,
             values: values.spare_capacity_mut().as_mut_ptr() as u64,
             count: u32::try_from(step).unwrap_or(u32::MAX),
-            map: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+            map: number(map.as_raw_fd()),
             elem_flags: 0,
             flags: 0,
         };

@@ -23,6 +23,8 @@ pub struct Maps {
     pub cpus: usize,
     /// Devices.
     pub disks: MapData,
+    /// Marks on the sockets that live, where the object has them.
+    pub listed: Option<MapData>,
     /// Last records.
     pub exits: RingBuf<MapData>,
     events: Array<MapData, u64>,
@@ -41,6 +43,10 @@ impl Maps {
             cpu_calls: per_cpu(ebpf, "CPU_CALLS")?,
             cpus: aya::util::nr_cpus().map_err(|(what, source)| Error::Io { act: format!("read {what}"), source })?,
             disks: hash(ebpf, "DISKS")?,
+            listed: match ebpf.take_map("LISTED") {
+                Some(Map::SkStorage(data)) => Some(data),
+                _ => None,
+            },
             exits: RingBuf::try_from(map(ebpf, "EXITS")?).map_err(|why| broken("EXITS", &why))?,
             events: Array::try_from(map(ebpf, "TCP_EVENTS")?).map_err(|why| broken("TCP_EVENTS", &why))?,
             lost: PerCpuArray::try_from(map(ebpf, "LOST")?).map_err(|why| broken("LOST", &why))?,
@@ -69,14 +75,14 @@ impl Maps {
 
     /// What the kernel charges for all maps, bytes.
     pub fn memory_bytes(&self) -> u64 {
-        self.all.iter().filter_map(|fd| fdinfo(*fd, "memlock:")).sum()
+        self.all.iter().filter_map(|fd| charged(*fd)).sum()
     }
 }
 
-/// A number out of `/proc/self/fdinfo`.
-pub fn fdinfo(fd: RawFd, label: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(label))?.trim().parse().ok()
+/// What the kernel charges for a map, bytes: no system call tells it.
+fn charged(map: RawFd) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{map}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("memlock:"))?.trim().parse().ok()
 }
 
 /// The descriptor of a map.
@@ -90,6 +96,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     | Map::PerCpuArray(data)
     | Map::PerCpuHashMap(data)
     | Map::RingBuf(data)
+    | Map::SkStorage(data)
     | Map::Unsupported(data)) = map
     else {
         return None;

@@ -91,6 +91,12 @@ pub const PROBES: &[Probe] = &[
     },
     Probe { name: "iter_tcp", at: At::Iterator("tcp"), needs: SOCKET, without: "TCP connections and listeners" },
     Probe {
+        name: "iter_listed",
+        at: At::Iterator("bpf_sk_storage_map"),
+        needs: SOCKET,
+        without: "nothing; each look at the sockets costs more, in each network namespace",
+    },
+    Probe {
         name: "iter_task_file",
         at: At::Iterator("task_file"),
         needs: &["socket_sk", "task_group_leader", "task_start_ns", "task_tgid", "task_comm"],

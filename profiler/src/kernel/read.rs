@@ -28,7 +28,7 @@ use crate::kernel::hidden;
 use crate::kernel::host::Host;
 use crate::kernel::iterate::{self, Namespaces};
 use crate::kernel::load::{self, Loaded};
-use crate::kernel::lookup;
+use crate::kernel::lookup::{self, ProgramCounts};
 use crate::kernel::maps::{self, Maps};
 use crate::kernel::name::{Names, Seen};
 use crate::kernel::sample::Sampler;
@@ -45,6 +45,8 @@ pub struct Kernel {
     maps: Maps,
     machine: Machine,
     sampler: Option<Sampler>,
+    /// Sockets are listed as they open.
+    lists_sockets: bool,
     threads: Threads,
     shared: Shared,
     disks: Disks,
@@ -108,6 +110,9 @@ impl Kernel {
         let maps = Maps::take(&mut ebpf)?;
         let sampler = samples.then(|| Sampler::new(options, &machine.probes)).flatten();
         machine.call_sampling = sampler.as_ref().map_or(0.0, Sampler::share);
+        let form_of =
+            |name| machine.probes.iter().find(|probe| probe.name == name).and_then(|probe| probe.form.as_deref());
+        let lists_sockets = form_of("inet_sock_set_state") == Some("tp_btf");
         let now = support::monotonic();
         let mut kernel = Self {
             ebpf,
@@ -115,6 +120,7 @@ impl Kernel {
             maps,
             machine,
             sampler,
+            lists_sockets,
             threads: Threads::default(),
             shared: Shared::default(),
             disks: Disks::default(),
@@ -278,16 +284,20 @@ impl Kernel {
         Ok(rows)
     }
 
-    /// Sockets of every network namespace that a process is in.
+    /// Sockets of every network namespace that a process is in: those that are listed, or all, which then are.
     fn read_sockets(&mut self) -> Result<(), Error> {
         let mut records: Vec<SocketRecord> = Vec::new();
         let (ebpf, buffer) = (&mut self.ebpf, &mut self.buffer);
-        self.namespaces.visit(|| {
-            iterate::read(ebpf, "iter_tcp", buffer)?;
-            let mut bytes = buffer.as_slice();
-            records.extend(std::iter::from_fn(|| take::<SocketRecord>(&mut bytes)));
-            Ok(())
-        })?;
+        let mut decode = |mut bytes: &[u8]| records.extend(std::iter::from_fn(|| take::<SocketRecord>(&mut bytes)));
+        let listed = self.maps.listed.as_ref().filter(|_| self.lists_sockets && self.pass % SLOW_PASSES != 1);
+        match listed {
+            Some(map) if iterate::read_map(ebpf, "iter_listed", map, buffer)? => decode(buffer),
+            _ => self.namespaces.visit(|| {
+                iterate::read(ebpf, "iter_tcp", buffer)?;
+                decode(buffer);
+                Ok(())
+            })?,
+        }
         // A socket that moved between two hash chains may have been seen twice.
         let mut once = HashSet::with_capacity(records.len());
         records.retain(|record| once.insert(record.cookie));
@@ -343,10 +353,11 @@ impl Kernel {
         let (cpu_ns, memory_bytes) = support::self_usage();
         let mut lost: BTreeMap<String, u64> =
             self.maps.lost().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-        lost.extend(missed(&self.ebpf));
+        let programs = program_counts(&self.ebpf);
+        lost.extend(programs.iter().map(|(name, counts)| (format!("{MISSED}{name}"), counts.recursion_misses)));
         let grown = lost.iter().map(|(name, count)| (name.clone(), count - self.lost.get(name).unwrap_or(&0)));
         let grown = grown.filter(|(_, count)| *count > 0).collect();
-        let programs_ns = programs_ns(&self.ebpf);
+        let programs_ns = measures_programs().then(|| programs.iter().map(|(_, counts)| counts.run_ns).sum::<u64>());
         let mut row = QualityRow {
             lost: grown,
             missed_ticks: 0,
@@ -363,28 +374,19 @@ impl Kernel {
     }
 }
 
-/// Events for which a program did not run, because it was running on that CPU already and was interrupted, as by the
-/// completion of another request. The kernel counts them since 5.12 (9ed9e9ba2337).
-fn missed(ebpf: &Ebpf) -> impl Iterator<Item = (String, u64)> + '_ {
+/// What the kernel counts of our programs, iterators apart, by name.
+fn program_counts(ebpf: &Ebpf) -> Vec<(String, ProgramCounts)> {
     let programs = ebpf.programs().filter(|(_, program)| !matches!(program, Program::Iter(_)));
-    programs.filter_map(|(name, program)| {
+    let counts = programs.filter_map(|(name, program)| {
         let name = name.strip_suffix("_raw").unwrap_or(name);
-        Some((format!("{MISSED}{name}"), program_info(program, "recursion_misses:")?))
-    })
+        Some((name.to_owned(), lookup::program_counts(program.fd().ok()?.as_fd()).ok()?))
+    });
+    counts.collect()
 }
 
-/// Time in our programs since they were loaded, where the kernel keeps statistics.
-fn programs_ns(ebpf: &Ebpf) -> Option<u64> {
-    let enabled = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").ok()?;
-    if enabled.trim() != "1" {
-        return None;
-    }
-    Some(ebpf.programs().filter_map(|(_, program)| program_info(program, "run_time_ns:")).sum())
-}
-
-fn program_info(program: &Program, label: &str) -> Option<u64> {
-    let fd = program.fd().ok()?;
-    maps::fdinfo(fd.as_fd().as_raw_fd(), label)
+/// Whether the kernel measures how long programs run.
+fn measures_programs() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|enabled| enabled.trim() == "1")
 }
 
 fn seen<'a>(record: &TaskRecord, comm: &'a str, exited: bool) -> Seen<'a> {

@@ -1,19 +1,17 @@
 //! Block devices: requests and their times as differences.
 
-use std::collections::HashMap;
-
 use profiler_common::disk::{DiskKey, DiskRecord};
 
 use crate::batch::hist::Scale;
 use crate::batch::{self, DiskRow, Hist, HostRow};
-use crate::kernel::drain::growth;
+use crate::kernel::drain::{Map, growth};
 
 /// The last reading of each device and operation.
 #[derive(Default)]
 pub struct Disks {
-    last: HashMap<DiskKey, Box<DiskRecord>>,
+    last: Map<DiskKey, Box<DiskRecord>>,
     /// What `/proc/diskstats` has counted since we watch.
-    witness: HashMap<DiskKey, u64>,
+    witness: Map<DiskKey, u64>,
     /// Requests that it has and we have not, as told so far.
     unseen: u64,
 }

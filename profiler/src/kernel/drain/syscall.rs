@@ -1,7 +1,5 @@
 //! Calls: what threads counted in their own slots, what overflowed, and the sampled latencies, summed per process.
 
-use std::collections::HashMap;
-
 use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS};
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::{NO_CALL, TaskRecord};
@@ -9,12 +7,12 @@ use profiler_common::task::{NO_CALL, TaskRecord};
 use crate::batch::hist::Scale;
 use crate::batch::{CallRow, Hist, ProcessKey};
 use crate::kernel::drain::task::waiting_ns;
-use crate::kernel::drain::{growth, growth_wrapping};
+use crate::kernel::drain::{Map, growth, growth_wrapping};
 
 /// What happened in one interval, by process and call.
 #[derive(Default)]
 pub struct Calls {
-    sums: HashMap<(ProcessKey, u32), Sum>,
+    sums: Map<(ProcessKey, u32), Sum>,
 }
 
 /// One call of one process.
@@ -114,14 +112,22 @@ impl Reported {
             self.stored.clear();
             self.stored.extend_from_slice(stored);
         }
-        if !stored.is_empty() || !partial.is_empty() {
+        if !partial.is_empty() {
             for now in sum_of(&self.stored, partial) {
-                let mut change = self.change(&now);
-                self.deduct(now.key, &mut change);
-                calls.add(process, now.key, &change);
+                self.report(process, &now, calls);
+            }
+        } else if !stored.is_empty() {
+            for now in stored {
+                self.report(process, now, calls);
             }
         }
         self.report_wait(process, record, calls);
+    }
+
+    fn report(&mut self, process: ProcessKey, now: &CallRecord, calls: &mut Calls) {
+        let mut change = self.change(now);
+        self.deduct(now.key, &mut change);
+        calls.add(process, now.key, &change);
     }
 
     /// Growth of one record since it was last reported.
@@ -161,7 +167,7 @@ impl Reported {
 
 /// What the CPUs have counted for the threads that are on them, by thread id.
 #[must_use]
-pub fn partials(cpus: &[CpuCalls]) -> HashMap<u32, Vec<CallRecord>> {
+pub fn partials(cpus: &[CpuCalls]) -> Map<u32, Vec<CallRecord>> {
     // A copy that was made while the owner changed is of two threads: both tell everything at the next reading.
     let whole = cpus.iter().filter(|cpu| cpu.owner != 0 && cpu.tenure == cpu.tenure_begun);
     whole.map(|cpu| (cpu.tid, records_of(cpu))).collect()
@@ -219,8 +225,8 @@ fn change(last: &mut CallRecord, now: &CallRecord) -> Change {
 /// Calls that found no slot in their thread, and sampled latencies: maps by process and call.
 #[derive(Default)]
 pub struct Shared {
-    calls: HashMap<CallOwner, CallRecord>,
-    latencies: HashMap<CallOwner, Box<[u32; LINEAR8_SLOTS]>>,
+    calls: Map<CallOwner, CallRecord>,
+    latencies: Map<CallOwner, Box<[u32; LINEAR8_SLOTS]>>,
 }
 
 impl Shared {

@@ -1,14 +1,12 @@
 //! Threads: their books as differences, and the calls that they made.
 
-use std::collections::HashMap;
-
 use profiler_common::syscall::CallRecord;
 use profiler_common::task::{NO_CALL, TaskRecord, state};
 
 use crate::batch::{ProcessKey, TaskRow, Timestamp};
 use crate::kernel::decode::text;
 use crate::kernel::drain::syscall::{Calls, Reported};
-use crate::kernel::drain::{Interval, growth};
+use crate::kernel::drain::{Interval, Map, growth};
 
 /// A thread across reuse of its id.
 type ThreadKey = (u32, u64);
@@ -16,7 +14,7 @@ type ThreadKey = (u32, u64);
 /// All threads that live.
 #[derive(Default)]
 pub struct Threads {
-    known: HashMap<ThreadKey, Known>,
+    known: Map<ThreadKey, Known>,
     /// Passes over all threads so far.
     pass: u64,
 }

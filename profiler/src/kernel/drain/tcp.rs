@@ -1,12 +1,11 @@
 //! TCP sockets: their state, what moved, and who holds them.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use profiler_common::tcp::{HolderRecord, SocketRecord, state};
 
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
-use crate::kernel::drain::{Interval, growth, growth_wrapping};
+use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
 
 /// Passes after which a socket whose holder was not found is looked for again.
 const RETRY_PASSES: u64 = 10;
@@ -14,7 +13,7 @@ const RETRY_PASSES: u64 = 10;
 /// All sockets that live.
 #[derive(Default)]
 pub struct Sockets {
-    known: HashMap<u64, Known>,
+    known: Map<u64, Known>,
     pass: u64,
 }
 
@@ -71,9 +70,13 @@ impl Sockets {
         self.known.entry(record.cookie).or_insert_with(|| Known::new(record, interval)).pass = pass;
     }
 
-    /// The row of a record that was observed before.
+    /// The row of a record that was observed before. A socket without a connection, which its process has yet to close, has
+    /// one when it comes to that and one when it ends.
     pub fn row(&mut self, record: &SocketRecord) -> Option<SocketRow> {
         let known = self.known.get_mut(&record.cookie)?;
+        if record.ended == 0 && record.state == state::CLOSE && known.last.state == state::CLOSE {
+            return None;
+        }
         let row = known.row(record);
         if record.ended != 0 {
             self.known.remove(&record.cookie);
@@ -181,5 +184,25 @@ mod tests {
         sockets.observe(&young, &interval);
         assert_eq!(sockets.row(&young).map(|row| row.sent_bytes), Some(50));
         assert_eq!(sockets.row(&young), None);
+    }
+
+    #[test]
+    fn a_connection_that_was_reset_is_counted_once() {
+        let mut sockets = Sockets::default();
+        let mut pass = |record: &SocketRecord| {
+            sockets.begin_pass();
+            sockets.observe(record, &Interval { watched_since: Timestamp(1_000), ..Interval::default() });
+            let row = sockets.row(record).map(|row| row.sent_bytes);
+            sockets.end_pass();
+            row
+        };
+        let mut record =
+            SocketRecord { cookie: 1, bytes_sent: 50, state: state::ESTABLISHED, ..SocketRecord::default() };
+        record.owner.opened_ns = 2_000;
+        assert_eq!(pass(&record), Some(50));
+        record.state = state::CLOSE;
+        assert_eq!([(); 4].map(|()| pass(&record)), [Some(0), None, None, None]);
+        record.ended = 1;
+        assert_eq!(pass(&record), Some(0));
     }
 }
