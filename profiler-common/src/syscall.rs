@@ -76,8 +76,8 @@ pub const NO_KEY: u32 = u32::MAX;
 pub struct CallCount {
     /// [`call_key`].
     pub key: u32,
-    /// Set once the slot is taken, since a key of 0 is valid.
-    pub used: u32,
+    /// 0 while the slot is free, since a key of 0 is valid; else what the kernel side needs to tell what changed.
+    pub stamp: u32,
     /// Failed calls by class of errno, [`ERRNO_CLASSES`].
     pub errors: [u32; ERRNO_CLASSES.len()],
     /// Calls that returned.
@@ -92,8 +92,8 @@ const _: () = assert!(size_of::<CallCount>() == 48);
 pub struct CallRecord {
     /// [`call_key`].
     pub key: u32,
-    /// Set once the slot is taken, since a key of 0 is valid.
-    pub used: u32,
+    /// 0 while the slot is free, since a key of 0 is valid; else what the kernel side needs to tell what changed.
+    pub stamp: u32,
     /// Failed calls by class of errno, [`ERRNO_CLASSES`].
     pub errors: [u32; ERRNO_CLASSES.len()],
     /// Calls that returned.

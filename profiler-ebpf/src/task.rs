@@ -8,7 +8,7 @@
 //! SAFETY: a thread's record is written by the thread itself, at its own calls and switches, and only read by the iterator.
 
 mod describe;
-mod export;
+pub mod export;
 pub mod thread;
 
 use aya_ebpf::helpers::generated as helpers;
@@ -139,10 +139,7 @@ fn credit(thread: *mut Thread, task: Object) {
     if key == UNRESOLVED || waited == 0 {
         return;
     }
-    unsafe {
-        (*thread).pending_ns = 0;
-        (*thread).exported = (*thread).exported.wrapping_sub(1);
-    }
+    unsafe { (*thread).pending_ns = 0 };
     if key != OUTSIDE {
         total::add_wait(thread, task, key, waited);
     }

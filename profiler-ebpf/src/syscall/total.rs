@@ -14,6 +14,7 @@ use crate::emit::lost;
 use crate::kernel::{Counter, Object, follow_current, offset, read_current};
 use crate::maps::CALLS;
 use crate::syscall::class_of;
+use crate::task::export::stamp;
 use crate::task::thread::Thread;
 
 /// Adds what a thread did on a CPU to its total.
@@ -21,7 +22,6 @@ use crate::task::thread::Thread;
 pub fn add(thread: *mut Thread, task: Object, from: *mut CpuCall) {
     let key = unsafe { (*from).key };
     let class = class_of(key);
-    unsafe { (*thread).returns += (*from).count };
     if has_io_slot(class) {
         if let Some(to) = io_slot(thread, key) {
             add_count(to.cast(), from);
@@ -46,6 +46,7 @@ fn add_count(to: *mut CallCount, from: *mut CpuCall) {
                 (*to).errors[class] += (*from).errors[class];
             }
         }
+        (*to).stamp = stamp();
     }
 }
 
@@ -76,6 +77,7 @@ pub fn add_wait(thread: *mut Thread, task: Object, key: u32, waited: u64) {
         unsafe {
             (*slot).blocked_ns += waited;
             *(&raw mut (*slot).blocked).cast::<u32>().add(bucket) += 1;
+            (*slot).stamp = stamp();
         }
     } else if let Some(record) = shared_record(task, key) {
         unsafe {
@@ -122,9 +124,9 @@ fn home(key: u32) -> usize {
 #[inline(always)]
 fn takes(slot: *mut CallCount, key: u32) -> bool {
     unsafe {
-        if (*slot).used == 0 {
+        if (*slot).stamp == 0 {
             (*slot).key = key;
-            (*slot).used = 1;
+            (*slot).stamp = stamp();
             return true;
         }
         (*slot).key == key
@@ -146,14 +148,14 @@ fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
     };
     unsafe {
         (*record).key = key;
-        (*record).used = 1;
+        (*record).stamp = 1;
     }
     Some(record)
 }
 
 /// Too large for the stack: a fresh record is copied from read-only memory.
 static EMPTY: CallRecord =
-    CallRecord { key: 0, used: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
+    CallRecord { key: 0, stamp: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
 
 /// The process of the running task, and a call.
 #[inline(always)]

@@ -40,7 +40,7 @@ pub fn last_record(thread: *mut Thread, task: Object, now: u64) {
     describe(&mut record, task, now);
     record.state = state::ENDED;
     books(&mut record, thread);
-    if calls(thread) as usize <= FEW { fill::<FEW>(thread, &record) } else { fill::<SLOTS>(thread, &record) }
+    if select(thread, 1) as usize <= FEW { fill::<FEW>(thread, &record) } else { fill::<SLOTS>(thread, &record) }
 }
 
 #[inline(always)]
@@ -72,7 +72,7 @@ fn fill<const N: usize>(thread: *mut Thread, record: &TaskRecord) {
 unsafe fn next_call<const N: usize>(to: *mut LastRecord<N>, from: *mut CallCount) -> Option<*mut CallRecord> {
     unsafe {
         let filled = read_volatile(&raw const (*to).task.calls) as usize;
-        if (*from).used == 0 || filled >= N {
+        if (*from).stamp == 0 || filled >= N {
             return None;
         }
         write_volatile(&raw mut (*to).task.calls, filled as u32 + 1);
@@ -94,7 +94,7 @@ struct TaskContext {
     task: Object,
 }
 
-/// Exports every thread: its books always, its calls if any changed. Seeds those that existed before we came.
+/// Exports every thread: its books always, of its calls those that changed. Seeds those that existed before we came.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
@@ -117,45 +117,50 @@ extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
     };
     seed(thread, task, record.state, now);
     books(&mut record, thread);
-    if changed(thread, session_of(meta)) {
-        record.calls = calls(thread);
-    }
+    record.calls = select(thread, begin_pass(meta).saturating_sub(1));
     emit::write(meta, &raw const record);
-    write_calls(meta, thread, record.calls);
+    write_calls(meta, thread);
     0
 }
 
-/// Writes as many calls as were announced: a slot that was claimed since waits for the next tick.
+/// Writes the calls that were selected.
 #[inline(always)]
-fn write_calls(meta: Object, thread: *mut Thread, mut left: u32) {
+fn write_calls(meta: Object, thread: *mut Thread) {
     for index in 0..IO_SLOTS {
-        let slot = io(thread, index);
-        if left > 0 && unsafe { (*slot).used } != 0 {
-            left -= 1;
-            emit::write(meta, slot);
+        if selected(thread) >> index & 1 != 0 {
+            emit::write(meta, io(thread, index));
         }
     }
     for index in 0..OTHER_SLOTS {
-        let slot = other(thread, index);
-        if left > 0 && unsafe { (*slot).used } != 0 {
-            left -= 1;
-            emit::write(meta, slot);
+        if selected(thread) >> (IO_SLOTS + index) & 1 != 0 {
+            emit::write(meta, other(thread, index));
             emit::write(meta, &raw const NO_REST);
         }
     }
 }
 
-/// Slots in use.
+/// Selects the slots whose stamp is at least `oldest`; how many these are. What changes from here on has a newer stamp.
 #[inline(always)]
-fn calls(thread: *mut Thread) -> u32 {
-    let mut calls = 0;
+fn select(thread: *mut Thread, oldest: u32) -> u32 {
+    let oldest = if oldest == 0 { 1 } else { oldest };
+    let changed = unsafe { &raw mut (*thread).changed };
+    unsafe { write_volatile(changed, 0) };
     for index in 0..IO_SLOTS {
-        calls += unsafe { (*io(thread, index)).used };
+        if unsafe { (*io(thread, index)).stamp } >= oldest {
+            unsafe { write_volatile(changed, read_volatile(changed) | 1 << index) };
+        }
     }
     for index in 0..OTHER_SLOTS {
-        calls += unsafe { (*other(thread, index)).used };
+        if unsafe { (*other(thread, index)).stamp } >= oldest {
+            unsafe { write_volatile(changed, read_volatile(changed) | 1 << (IO_SLOTS + index)) };
+        }
     }
-    calls
+    selected(thread).count_ones()
+}
+
+#[inline(always)]
+fn selected(thread: *mut Thread) -> u32 {
+    unsafe { read_volatile(&raw const (*thread).changed) }
 }
 
 #[inline(always)]
@@ -168,22 +173,27 @@ fn other(thread: *mut Thread, index: usize) -> *mut CallCount {
     unsafe { (&raw mut (*thread).other).cast::<CallCount>().add(index) }
 }
 
-/// `bpf_iter_meta.session_id`: one pass over all tasks.
+/// Passes over all threads so far, and the session of the last one.
+static mut PASS: u32 = 0;
+static mut SESSION: u64 = 0;
+
+/// What a slot that changes now is stamped with. The export goes back one pass further than it would have to: a stamp may
+/// be old by the time that it is written.
 #[inline(always)]
-fn session_of(meta: Object) -> u64 {
-    TYPED.read(meta, 8)
+pub fn stamp() -> u32 {
+    unsafe { read_volatile(&raw const PASS) + 1 }
 }
 
-/// Whether the calls of a thread changed since the session before. Asked twice in one session, it answers the same.
+/// Number of the pass that this belongs to.
 #[inline(always)]
-fn changed(thread: *mut Thread, session: u64) -> bool {
+fn begin_pass(meta: Object) -> u32 {
+    // `bpf_iter_meta.session_id`
+    let session: u64 = TYPED.read(meta, 8);
     unsafe {
-        if (*thread).session != session {
-            let returns = (*thread).returns;
-            (*thread).changed = u32::from((*thread).exported != returns);
-            (*thread).exported = returns;
-            (*thread).session = session;
+        if read_volatile(&raw const SESSION) != session {
+            write_volatile(&raw mut SESSION, session);
+            write_volatile(&raw mut PASS, read_volatile(&raw const PASS) + 1);
         }
-        (*thread).changed != 0
+        read_volatile(&raw const PASS)
     }
 }

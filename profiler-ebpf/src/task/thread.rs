@@ -28,12 +28,6 @@ pub struct Thread {
     pub blocked_ns: u64,
     /// See there.
     pub pending_ns: u64,
-    /// Calls that returned, of any kind.
-    pub returns: u64,
-    /// [`Self::returns`] plus waits credited, as of the export before the one that is running.
-    pub exported: u64,
-    /// Iterator session that saw it last.
-    pub session: u64,
     /// Number of the call in which it waits, or [`profiler_common::task::NO_CALL`].
     pub wait_call: u32,
     /// Key of the call in which it waited, [`UNRESOLVED`] until it returns, or [`OUTSIDE`].
@@ -42,9 +36,8 @@ pub struct Thread {
     pub entered: u32,
     /// The last switch was a preemption.
     pub preempted: u32,
-    /// Something changed since the session before.
+    /// Slots that the iterator is about to write, a bit for each: the verifier must not know them.
     pub changed: u32,
-    reserved: u32,
     /// Its calls that move data or wait.
     pub io: [CallRecord; IO_SLOTS],
     /// Its other calls.

@@ -90,7 +90,7 @@ impl Change {
 /// What was reported of a thread's calls.
 #[derive(Default)]
 pub struct Reported {
-    /// What the thread had in its slots at the last pass that saw a change.
+    /// What the thread had in its slots, by key, as of the last pass that saw them change.
     stored: Vec<CallRecord>,
     /// What was reported, by key.
     last: Vec<CallRecord>,
@@ -108,18 +108,19 @@ impl Reported {
         partial: &[CallRecord],
         calls: &mut Calls,
     ) {
-        if !stored.is_empty() {
-            self.stored.clear();
-            self.stored.extend_from_slice(stored);
-        }
-        if !partial.is_empty() {
-            for now in sum_of(&self.stored, partial) {
-                self.report(process, &now, calls);
+        for now in stored {
+            match self.stored.iter_mut().find(|known| known.key == now.key) {
+                Some(known) => *known = *now,
+                None => self.stored.push(*now),
             }
-        } else if !stored.is_empty() {
-            for now in stored {
+            if !partial.iter().any(|part| part.key == now.key) {
                 self.report(process, now, calls);
             }
+        }
+        for part in partial {
+            let stored = self.stored.iter().find(|stored| stored.key == part.key);
+            let now = stored.map_or(*part, |stored| sum_of(stored, part));
+            self.report(process, &now, calls);
         }
         self.report_wait(process, record, calls);
     }
@@ -178,7 +179,7 @@ fn records_of(cpu: &CpuCalls) -> Vec<CallRecord> {
     slots
         .map(|(_, call)| CallRecord {
             key: call.key,
-            used: 1,
+            stamp: 1,
             errors: if call.failed != 0 { call.errors } else { Default::default() },
             count: call.count,
             bytes: call.bytes,
@@ -187,22 +188,15 @@ fn records_of(cpu: &CpuCalls) -> Vec<CallRecord> {
         .collect()
 }
 
-/// What is in the slots plus what the CPU has not handed over.
-fn sum_of(stored: &[CallRecord], partial: &[CallRecord]) -> Vec<CallRecord> {
-    let mut sums = stored.to_vec();
-    for part in partial {
-        match sums.iter_mut().find(|sum| sum.key == part.key) {
-            Some(sum) => {
-                sum.count += part.count;
-                sum.bytes += part.bytes;
-                for (sum, errors) in sum.errors.iter_mut().zip(part.errors) {
-                    *sum = sum.wrapping_add(errors);
-                }
-            }
-            None => sums.push(*part),
-        }
+/// What is in a slot plus what the CPU has not handed over.
+fn sum_of(stored: &CallRecord, part: &CallRecord) -> CallRecord {
+    let mut sum = *stored;
+    sum.count += part.count;
+    sum.bytes += part.bytes;
+    for (sum, errors) in sum.errors.iter_mut().zip(part.errors) {
+        *sum = sum.wrapping_add(errors);
     }
-    sums
+    sum
 }
 
 /// Growth of a record since the last reading, which it becomes.
@@ -269,7 +263,7 @@ mod tests {
     const PROCESS: ProcessKey = ProcessKey { pid: 1, start_ns: 1 };
 
     fn read(count: u64, blocked_ns: u64) -> CallRecord {
-        CallRecord { key: 0, used: 1, count, blocked_ns, ..CallRecord::default() }
+        CallRecord { key: 0, stamp: 1, count, blocked_ns, ..CallRecord::default() }
     }
 
     fn waiting(since: u64, now: u64) -> TaskRecord {

@@ -56,7 +56,7 @@ impl Threads {
         self.known.values().map(|known| known.process)
     }
 
-    /// Books one record: with all calls of the thread, or none if none changed since the last pass, and with what its
+    /// Books one record: with the calls of the thread that may have changed since the last pass, and with what its
     /// CPU has counted for it and not yet handed over.
     pub fn observe(
         &mut self,
