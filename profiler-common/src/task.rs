@@ -29,8 +29,8 @@ pub mod state {
 
 /// One thread as exported by the iterator once per tick, and once more when it ends. [`TaskRecord::calls`] records of
 /// [`crate::syscall::CallRecord`] follow it: the calls that changed since the export before, and some that did not; in the
-/// last record all of them. What returned since it came to the CPU that it is on is not in them yet, see [`crate::syscall::CpuCalls`]. All `*_ns`
-/// sums only grow.
+/// last record all of them. What returned since it came to the CPU that it is on is not in them yet, see
+/// [`crate::syscall::CpuCalls`]. All `*_ns` sums only grow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskRecord {

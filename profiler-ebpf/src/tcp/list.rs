@@ -1,5 +1,7 @@
 //! The sockets that live, of all network namespaces: a mark on each, and an iterator over the marks. It costs as much as
 //! there are sockets, where `iter/tcp` costs as much as the table has room for, in each namespace anew.
+//!
+//! SAFETY: the verifier proves that what is marked is a socket; of a mark only matters whether it is there.
 
 #[cfg(not(feature = "hash-tasks"))]
 mod marks {
