@@ -1,6 +1,6 @@
 //! All maps. Each is bounded; what happens when it is full is counted by [`crate::emit::lost`].
 //!
-//! They are allocated when they are made: at a switch or in an interrupt, an allocator with a few spare elements per CPU
+//! All but those in local storage are allocated when they are made: at a switch or in an interrupt, an allocator with a few spare elements per CPU
 //! fails in a burst, just when it matters.
 //!
 //! SAFETY: map definitions are placeholders that the loader replaces; nothing dereferences them.
@@ -23,7 +23,7 @@ pub static CPU_CALLS: PerCpuArray<CpuCalls> = PerCpuArray::with_max_entries(1, 0
 #[map]
 pub static CALLS: HashMap<CallOwner, CallRecord> = HashMap::with_max_entries(16_384, 0);
 
-/// Sampled latencies of calls that did not leave the CPU, per process and call. 8 192 pairs of about 1 KiB each.
+/// Sampled latencies of calls that did not leave the CPU, per process and call. 4 096 pairs of about 1 KiB each.
 #[map]
 pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_max_entries(4_096, 0);
 

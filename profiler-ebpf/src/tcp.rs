@@ -148,16 +148,21 @@ struct TcpContext {
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
     let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
+    if let Some(tcp) = tcp_of(socket) {
+        TYPED.list(tcp, Listed::Yes);
+        export(meta, tcp);
+    }
+    0
+}
+
+/// The TCP half of what an iterator hands over, if it is there and is one.
+#[inline(always)]
+fn tcp_of(socket: Object) -> Option<Object> {
     if socket.is_null() {
-        return 0;
+        return None;
     }
     let tcp = TYPED.tcp(socket);
-    if tcp.is_null() {
-        return 0;
-    }
-    TYPED.list(tcp, Listed::Yes);
-    export(meta, tcp);
-    0
+    if tcp.is_null() { None } else { Some(tcp) }
 }
 
 #[inline(always)]
@@ -254,14 +259,7 @@ extern "C" fn iter_task_file(context: *mut FileContext) -> i32 {
     if socket.is_null() {
         return 0;
     }
-    let inner = TYPED.follow(socket, offset!(socket_sk));
-    if inner.is_null() {
-        return 0;
-    }
-    let tcp = TYPED.tcp(inner);
-    if tcp.is_null() {
-        return 0;
-    }
+    let Some(tcp) = tcp_of(TYPED.follow(socket, offset!(socket_sk))) else { return 0 };
     let leader = TYPED.follow(task, offset!(task_group_leader));
     let record = HolderRecord {
         cookie: TYPED.cookie(tcp),

@@ -12,9 +12,9 @@ mod marks {
     use profiler_common::lost::Lost;
 
     use crate::emit::lost;
-    use crate::kernel::{Hook, Listed, Object, TYPED};
+    use crate::kernel::{Listed, Object};
     use crate::maps::{LocalStorage, SOCKET_STORAGE};
-    use crate::tcp::export;
+    use crate::tcp::{export, tcp_of};
 
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".maps")]
@@ -50,11 +50,7 @@ mod marks {
     #[unsafe(link_section = "iter/bpf_sk_storage_map")]
     extern "C" fn iter_listed(context: *mut MarkContext) -> i32 {
         let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
-        if socket.is_null() {
-            return 0;
-        }
-        let tcp = TYPED.tcp(socket);
-        if !tcp.is_null() {
+        if let Some(tcp) = tcp_of(socket) {
             export(meta, tcp);
         }
         0
