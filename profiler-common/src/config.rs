@@ -6,11 +6,8 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
-    /// Sampling of system-call latency is possible: the entry hook is attached for a share of each second.
+    /// Latencies of system calls are sampled: the entry hook is attached for a share of each second.
     pub sample_calls: u32,
-    /// `bpf_task_pt_regs` exists (5.15, dd6e10fbd9f7): the call in which a thread blocks is read at the switch itself.
-    /// Without it the entry hook has to tell, so it must always be attached.
-    pub task_pt_regs: u32,
     /// `sched_switch` passes `prev_state` as a fourth argument (5.18, fa2c3254d7cf; backported to 5.15).
     pub switch_prev_state: u32,
     /// `block_rq_issue` and its kin have the request as argument 0 (5.11, a54895fa057c, with backports) or 1.
@@ -19,14 +16,29 @@ pub struct Config {
     pub flush_seq_mask: u32,
     /// Programs report their own troubles through aya-log.
     pub log: u32,
+    /// Programs may read kernel memory by address: not so under confidentiality lockdown. Without it, the kinds of files are
+    /// not known.
+    pub kernel_reads: u32,
+    /// Programs on system calls can be preempted (7.0, a46023d5616e: tracepoints are guarded by SRCU). They ask the kernel
+    /// to wait until a call is counted. Whoever runs on the CPU between that and their return is not counted, and the
+    /// kernel tells how often.
+    pub preemptible: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 24);
+const _: () = assert!(size_of::<Config>() == 28);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 6] {
-        [self.sample_calls, self.task_pt_regs, self.switch_prev_state, self.request_arg, self.flush_seq_mask, self.log]
+    pub const fn words(&self) -> [u32; 7] {
+        [
+            self.sample_calls,
+            self.switch_prev_state,
+            self.request_arg,
+            self.flush_seq_mask,
+            self.log,
+            self.kernel_reads,
+            self.preemptible,
+        ]
     }
 }

@@ -44,6 +44,7 @@ macro_rules! offsets {
 offsets! {
     task_pid = "task_struct"."pid",
     task_tgid = "task_struct"."tgid",
+    task_stack = "task_struct"."stack",
     task_comm = "task_struct"."comm",
     task_flags = "task_struct"."flags",
     // 5.14 (2f064a59a11f) renamed `state`.
@@ -80,6 +81,7 @@ offsets! {
     fdt_fd = "fdtable"."fd",
     fdt_max = "fdtable"."max_fds",
     file_inode = "file"."f_inode",
+    file_private = "file"."private_data",
     inode_mode = "inode"."i_mode",
     request_queue = "request"."q",
     request_cmd_flags = "request"."cmd_flags",

@@ -159,10 +159,6 @@ pub struct CpuCalls {
     pub first_key: u32,
     /// A bit per slot in use. The content of all others is old.
     pub dirty: u32,
-    /// Number of the call that the owner is in plus one, or 0: where the entry hook has to tell (before 5.15).
-    pub entered: u32,
-    /// Explicit padding, always zero.
-    pub reserved: u32,
     /// Calls, by a hash of their key.
     pub slots: [CpuCall; CPU_SLOTS],
     /// Kinds of the files behind descriptors that were used on this CPU, by whatever process.
@@ -171,7 +167,7 @@ pub struct CpuCalls {
     pub tenure_begun: u64,
 }
 
-const _: () = assert!(size_of::<CpuCalls>() == 56 + 56 * CPU_SLOTS + 24 * crate::file::KIND_ENTRIES + 8);
+const _: () = assert!(size_of::<CpuCalls>() == 48 + 56 * CPU_SLOTS + 24 * crate::file::KIND_ENTRIES + 8);
 
 /// Key of the overflow map and of the map of sampled latencies. The latter has only calls that did not leave the CPU
 /// between entry and return, see [`CallRecord::blocked`] for all others.

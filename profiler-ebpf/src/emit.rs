@@ -25,7 +25,7 @@ pub fn lost(reason: Lost) {
             *count += 1;
             *count
         };
-        if config!(log) != 0 && count & (count - 1) == 0 {
+        if cfg!(not(feature = "hash-tasks")) && config!(log) != 0 && count & (count - 1) == 0 {
             log(reason as u32, count);
         }
     }

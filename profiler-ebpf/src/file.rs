@@ -18,7 +18,7 @@ use core::ptr::read_volatile;
 use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, kind, kind_of_mode};
 use profiler_common::syscall::CpuCalls;
 
-use crate::kernel::{Counter, Object, Pointer, current, follow_current, offset, probe, read_current};
+use crate::kernel::{Counter, Object, Pointer, config, current, follow_current, offset, probe, read_current};
 
 /// Epochs of the tables of descriptors, by a hash of their address. A bucket shared by two tables only forgets too much.
 #[unsafe(no_mangle)]
@@ -84,6 +84,9 @@ fn walk(task: Object, descriptor: u32) -> u32 {
         return kind::UNKNOWN;
     }
     // An array of pointers: here the verifier no longer knows what it looks at.
+    if config!(kernel_reads) == 0 {
+        return kind::UNKNOWN;
+    }
     let array = follow_current(table, offset!(fdt_fd));
     let file = probe::<Pointer>(array.wrapping_add(descriptor as usize * size_of::<Object>()), 0).0;
     if file.is_null() {

@@ -4,10 +4,13 @@
 //! loads are checked by the verifier and fault softly; helper loads return an error instead of faulting.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::read_volatile;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated as helpers};
+use aya_ebpf::helpers::generated as helpers;
+use profiler_common::COMM_LEN;
 use profiler_common::config::Config;
+use profiler_common::kfunc;
 use profiler_common::lost::Lost;
 use profiler_common::offset::{ABSENT, Offsets};
 
@@ -17,8 +20,15 @@ use crate::emit::lost;
 pub static OFFSETS: Offsets = Offsets::NONE;
 
 #[unsafe(no_mangle)]
-pub static CONFIG: Config =
-    Config { sample_calls: 0, task_pt_regs: 0, switch_prev_state: 0, request_arg: 0, flush_seq_mask: 0, log: 0 };
+pub static CONFIG: Config = Config {
+    sample_calls: 0,
+    switch_prev_state: 0,
+    request_arg: 0,
+    flush_seq_mask: 0,
+    log: 0,
+    kernel_reads: 0,
+    preemptible: 0,
+};
 
 /// An offset, known to the verifier as a constant.
 macro_rules! offset {
@@ -52,6 +62,13 @@ pub trait Hook: Copy {
 
     /// Reads a member of a kernel object; zero, and counted, if that fails.
     fn read<T: Copy + Default>(self, object: Object, offset: u32) -> T;
+
+    /// Reads sixteen bytes, in words: of anything larger the verifier does not know the type.
+    #[inline(always)]
+    fn read_16(self, object: Object, offset: u32) -> [u8; 16] {
+        let words: [u64; 2] = [self.read(object, offset), self.read(object, offset + 8)];
+        unsafe { core::mem::transmute(words) }
+    }
 
     /// The cookie of a socket.
     fn cookie(self, socket: Object) -> u64;
@@ -147,10 +164,11 @@ impl Hook for Raw {
         probe(object, offset)
     }
 
-    /// A cookie is there only if somebody asked for it; else the address has to do.
+    /// A cookie is there only if somebody asked for it; else the address has to do. Where programs cannot ask, it always
+    /// does: somebody else may ask while the socket lives.
     #[inline(always)]
     fn cookie(self, socket: Object) -> u64 {
-        let cookie: u64 = probe(socket, offset!(sock_cookie));
+        let cookie: u64 = if cfg!(feature = "hash-tasks") { 0 } else { probe(socket, offset!(sock_cookie)) };
         if cookie == 0 { socket as u64 } else { cookie }
     }
 
@@ -168,10 +186,16 @@ impl Hook for Raw {
 /// Reads kernel memory by helper, for pointers whose type the verifier has lost.
 #[inline(always)]
 pub fn probe<T: Copy + Default>(object: Object, offset: u32) -> T {
-    unsafe { bpf_probe_read_kernel(object.wrapping_add(offset as usize).cast::<T>()) }.unwrap_or_else(|_| {
-        lost(Lost::Read);
-        T::default()
-    })
+    let mut value = MaybeUninit::<T>::uninit();
+    let from = object.wrapping_add(offset as usize);
+    // What cannot be read, the helper fills with zeros. One value for both ends: with two, old verifiers walk everything
+    // that follows twice.
+    unsafe {
+        if helpers::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast()) != 0 {
+            lost(Lost::Read);
+        }
+        value.assume_init()
+    }
 }
 
 /// Defines both twins of a hook: `fn body<H: Hook>(hook: H)` becomes `tp_btf/NAME` and `raw_tp/NAME`.
@@ -210,6 +234,24 @@ pub fn read_current<T: Copy + Default>(task: Object, offset: u32) -> T {
     if cfg!(feature = "hash-tasks") { probe(task, offset) } else { TYPED.read(task, offset) }
 }
 
+/// The registers with which a task, [`current`] or of an iterator, entered the kernel. Null for some tasks that never did.
+#[inline(always)]
+pub fn registers_of(task: Object) -> Object {
+    if cfg!(feature = "hash-tasks") {
+        // Before the helper (5.15, dd6e10fbd9f7): x86-64 keeps them at the top of a stack of 16 KiB.
+        const AT: usize = (16 << 10) - 168;
+        return follow_current(task, offset!(task_stack)).wrapping_add(AT);
+    }
+    unsafe { helpers::bpf_task_pt_regs(task as *mut _) as Object }
+}
+
+/// Name of [`current`].
+#[inline(always)]
+pub fn comm_of(task: Object) -> [u8; COMM_LEN] {
+    let at = offset!(task_comm);
+    if cfg!(feature = "hash-tasks") { probe(task, at) } else { TYPED.read_16(task, at) }
+}
+
 /// Follows a pointer of [`current`].
 #[inline(always)]
 pub fn follow_current(task: Object, offset: u32) -> Object {
@@ -220,6 +262,24 @@ pub fn follow_current(task: Object, offset: u32) -> Object {
 #[inline(always)]
 pub fn now() -> u64 {
     unsafe { helpers::bpf_ktime_get_ns() }
+}
+
+/// Runs something that no switch may come into, where the kernel lets programs ask for that.
+#[inline(always)]
+pub fn unpreempted(work: impl FnOnce()) {
+    if config!(preemptible) == 0 {
+        return work();
+    }
+    call(kfunc::PREEMPT_DISABLE);
+    work();
+    call(kfunc::PREEMPT_ENABLE);
+}
+
+/// Calls a kernel function that takes nothing and returns nothing.
+#[inline(always)]
+fn call(number: u32) {
+    let function: extern "C" fn() = unsafe { core::mem::transmute(number as usize) };
+    function();
 }
 
 /// The disk of a request: since 5.16 (f3fa33acca9f) it hangs on the queue.

@@ -18,7 +18,7 @@ use profiler_common::task::NO_CALL;
 
 use crate::emit::lost;
 use crate::file::{forget, kind_of};
-use crate::kernel::{Counter, Hook, Object, config, current, hook, now, offset, read_current};
+use crate::kernel::{Counter, Hook, Object, config, current, hook, now, offset, read_current, unpreempted};
 use crate::maps::{CPU_CALLS, LATENCIES};
 
 /// [`class`] by call number, set at load time.
@@ -43,20 +43,20 @@ hook!("sys_enter", sys_enter, sys_enter_raw, enter);
 hook!("sys_exit", sys_exit, sys_exit_raw, exit);
 
 #[inline(always)]
-fn enter<H: Hook>(hook: H) {
-    let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
-    if config!(task_pt_regs) == 0 {
-        cpu::own(cpu, hook.object::<0>());
-        unsafe { (*cpu).entered = (hook.arg::<1>() as u32).wrapping_add(1) };
-    }
-    if config!(sample_calls) != 0 {
+fn enter<H: Hook>(_: H) {
+    if let Some(cpu) = CPU_CALLS.get_ptr_mut(0) {
         unsafe { (*cpu).entered_ns = now() };
     }
 }
 
-/// Calls no helper as long as it finds what it needs in the CPU's record: each costs as much as all the rest.
 #[inline(always)]
 fn exit<H: Hook>(hook: H) {
+    unpreempted(|| account(hook));
+}
+
+/// Calls no helper as long as it finds what it needs in the CPU's record: each costs as much as all the rest.
+#[inline(always)]
+fn account<H: Hook>(hook: H) {
     let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
     let registers = hook.object::<0>();
     let result = hook.arg::<1>() as i64;
@@ -77,9 +77,6 @@ fn exit<H: Hook>(hook: H) {
     unsafe {
         if (*cpu).first_key == NO_KEY {
             (*cpu).first_key = key;
-        }
-        if config!(task_pt_regs) == 0 {
-            (*cpu).entered = 0;
         }
     }
     count(cpu, key, class, result);

@@ -11,14 +11,13 @@ mod describe;
 pub mod export;
 pub mod thread;
 
-use aya_ebpf::helpers::generated as helpers;
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CpuCalls, NO_KEY};
 use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, NO_CALL, state};
 
 use self::thread::{OUTSIDE, Thread, UNRESOLVED, thread_of};
 use crate::emit::lost;
-use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current};
+use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, registers_of};
 use crate::maps::CPU_CALLS;
 use crate::syscall::{cpu, total};
 
@@ -90,9 +89,6 @@ fn previous_state<H: Hook>(hook: H, task: Object) -> u32 {
 #[inline(always)]
 fn resolve_wait(thread: *mut Thread, cpu: *mut CpuCalls) {
     unsafe {
-        if config!(task_pt_regs) == 0 {
-            (*thread).entered = (*cpu).entered;
-        }
         let key = (*cpu).first_key;
         if (*thread).wait_key == UNRESOLVED && key != NO_KEY {
             // They differ only if the return of that call was missed.
@@ -148,7 +144,7 @@ fn credit(thread: *mut Thread, task: Object) {
 /// Remembers in which call a thread blocks.
 #[inline(always)]
 fn open_wait(thread: *mut Thread, task: Object) {
-    let call = call_of(thread, task);
+    let call = call_of(task);
     unsafe {
         (*thread).preempted = 0;
         (*thread).wait_call = call;
@@ -158,14 +154,11 @@ fn open_wait(thread: *mut Thread, task: Object) {
 
 /// The call that a task is in, or [`NO_CALL`].
 #[inline(always)]
-fn call_of(thread: *mut Thread, task: Object) -> u32 {
+fn call_of(task: Object) -> u32 {
     if read_current::<u32>(task, offset!(task_flags)) & NO_CALLS_FLAGS != 0 {
         return NO_CALL;
     }
-    if config!(task_pt_regs) == 0 {
-        return unsafe { (*thread).entered }.wrapping_sub(1);
-    }
-    let registers = unsafe { helpers::bpf_task_pt_regs(task as *mut _) } as Object;
+    let registers = registers_of(task);
     if registers.is_null() {
         return NO_CALL;
     }

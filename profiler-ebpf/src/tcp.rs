@@ -6,13 +6,14 @@ pub mod list;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated as helpers;
-use profiler_common::COMM_LEN;
+use profiler_common::file::{kind, kind_of_mode};
 use profiler_common::lost::Lost;
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, state};
 
 use crate::emit::{self, lost};
 use crate::kernel::{
-    Counter, Hook, Listed, Object, Pointer, TYPED, current, follow_current, hook, now, offset, probe, read_current,
+    Counter, Hook, Listed, Object, Pointer, TYPED, comm_of, current, follow_current, hook, now, offset, probe,
+    read_current,
 };
 use crate::maps::{SOCKETS, TCP_EVENTS};
 
@@ -87,7 +88,7 @@ fn open<H: Hook>(hook: H, socket: Object, by_current: bool) {
         let leader = follow_current(task, offset!(task_group_leader));
         owner.process_start_ns = read_current(leader, offset!(task_start_ns));
         owner.pid = read_current(task, offset!(task_tgid));
-        owner.comm = probe::<[u8; COMM_LEN]>(task, offset!(task_comm));
+        owner.comm = comm_of(task);
     }
     if SOCKETS.insert(hook.cookie(socket), owner, BPF_ANY.into()).is_err() {
         lost(Lost::Socket);
@@ -129,7 +130,7 @@ fn destroy<H: Hook>(hook: H) {
     unsafe {
         (*to).tag = exit::SOCKET;
         (*to).socket = SocketRecord { ended: 1, owner, cookie, at_ns: now(), ..SocketRecord::default() };
-        describe(&mut (*to).socket, socket);
+        describe(hook, &mut (*to).socket, tcp);
         describe_tcp(hook, &mut (*to).socket, tcp);
     }
     last.submit();
@@ -176,33 +177,33 @@ fn export(meta: Object, tcp: Object) {
     if let Some(owner) = SOCKETS.get_ptr(record.cookie) {
         record.owner = unsafe { *owner };
     }
-    describe(&mut record, tcp);
+    describe(TYPED, &mut record, tcp);
     describe_tcp(TYPED, &mut record, tcp);
     emit::write(meta, &raw const record);
 }
 
 /// What all sockets have.
 #[inline(always)]
-fn describe(record: &mut SocketRecord, socket: Object) {
-    let family: u16 = probe(socket, offset!(sock_family));
+fn describe<H: Hook>(from: H, record: &mut SocketRecord, socket: Object) {
+    let family: u16 = from.read(socket, offset!(sock_family));
     if family == AF_INET6 {
-        record.local = probe(socket, offset!(sock_v6_saddr));
-        record.peer = probe(socket, offset!(sock_v6_daddr));
+        record.local = from.read_16(socket, offset!(sock_v6_saddr));
+        record.peer = from.read_16(socket, offset!(sock_v6_daddr));
     } else if family == AF_INET {
-        record.local = mapped(probe(socket, offset!(sock_saddr)));
-        record.peer = mapped(probe(socket, offset!(sock_daddr)));
+        record.local = mapped(from.read(socket, offset!(sock_saddr)));
+        record.peer = mapped(from.read(socket, offset!(sock_daddr)));
     }
-    record.local_port = probe(socket, offset!(sock_num));
+    record.local_port = from.read(socket, offset!(sock_num));
     if record.local_port == 0 {
-        record.local_port = u16::from_be(probe(socket, offset!(sock_sport)));
+        record.local_port = u16::from_be(from.read(socket, offset!(sock_sport)));
     }
-    record.peer_port = u16::from_be(probe(socket, offset!(sock_dport)));
-    record.state = u32::from(probe::<u8>(socket, offset!(sock_state)));
-    record.netns = probe(probe::<Pointer>(socket, offset!(sock_net)).0, offset!(net_inum));
-    record.uid = probe(socket, offset!(sock_uid));
-    record.drops = probe(socket, offset!(sock_drops));
-    record.accept_queue = probe(socket, offset!(sock_ack_backlog));
-    record.accept_limit = probe(socket, offset!(sock_max_ack_backlog));
+    record.peer_port = u16::from_be(from.read(socket, offset!(sock_dport)));
+    record.state = u32::from(from.read::<u8>(socket, offset!(sock_state)));
+    record.netns = from.read(from.follow(socket, offset!(sock_net)), offset!(net_inum));
+    record.uid = from.read(socket, offset!(sock_uid));
+    record.drops = from.read(socket, offset!(sock_drops));
+    record.accept_queue = from.read(socket, offset!(sock_ack_backlog));
+    record.accept_limit = from.read(socket, offset!(sock_max_ack_backlog));
 }
 
 /// An IPv4 address inside an IPv6 one.
@@ -255,19 +256,44 @@ extern "C" fn iter_task_file(context: *mut FileContext) -> i32 {
     if task.is_null() || file.is_null() {
         return 0;
     }
-    let socket = unsafe { helpers::bpf_sock_from_file(file as *mut _) } as Object;
-    if socket.is_null() {
-        return 0;
-    }
-    let Some(tcp) = tcp_of(TYPED.follow(socket, offset!(socket_sk))) else { return 0 };
+    let Some(cookie) = cookie_of(file) else { return 0 };
     let leader = TYPED.follow(task, offset!(task_group_leader));
     let record = HolderRecord {
-        cookie: TYPED.cookie(tcp),
+        cookie,
         process_start_ns: TYPED.read(leader, offset!(task_start_ns)),
         pid: TYPED.read(task, offset!(task_tgid)),
         fd: unsafe { (*context).descriptor },
-        comm: probe(leader, offset!(task_comm)),
+        comm: TYPED.read_16(leader, offset!(task_comm)),
     };
     emit::write(meta, &raw const record);
     0
+}
+
+/// The cookie of the TCP socket behind an open file, if there is one.
+#[inline(always)]
+fn cookie_of(file: Object) -> Option<u64> {
+    if cfg!(feature = "hash-tasks") {
+        return untyped_cookie_of(file);
+    }
+    // 5.11 (4f19cab76136)
+    let socket = unsafe { helpers::bpf_sock_from_file(file as *mut _) } as Object;
+    if socket.is_null() {
+        return None;
+    }
+    tcp_of(TYPED.follow(socket, offset!(socket_sk))).map(|tcp| TYPED.cookie(tcp))
+}
+
+/// The same where no helper knows sockets: files of this mode cannot be opened by name, so their private data is one.
+#[inline(always)]
+fn untyped_cookie_of(file: Object) -> Option<u64> {
+    let mode: u16 = TYPED.read(TYPED.follow(file, offset!(file_inode)), offset!(inode_mode));
+    if kind_of_mode(mode) != kind::SOCKET {
+        return None;
+    }
+    let socket = probe::<Pointer>(file, offset!(file_private)).0;
+    let socket = probe::<Pointer>(socket, offset!(socket_sk)).0;
+    let family: u16 = probe(socket, offset!(sock_family));
+    let is_tcp =
+        (family == AF_INET || family == AF_INET6) && probe::<u16>(socket, offset!(sock_protocol)) == IPPROTO_TCP;
+    is_tcp.then(|| TYPED.cookie(socket))
 }

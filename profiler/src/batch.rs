@@ -318,6 +318,9 @@ pub struct DiskStat {
     pub requests: [u64; 4],
     /// Bytes by operation; flushes have none.
     pub bytes: [u64; 4],
+    /// Time of requests by operation, summed up; `None` in captures from before it was recorded. The kernel tells whole
+    /// milliseconds of the sum; of stacked devices (dm, md) it counts each request in clock ticks, of 1 to 10 ms.
+    pub request_ns: Option<[u64; 4]>,
     /// Time with at least one request in flight, nanoseconds (`io_ticks`).
     pub busy_ns: u64,
     /// Requests in flight now.
@@ -337,6 +340,8 @@ pub enum Fact {
         name: String,
         /// What is behind it (the file of a loop device), if known.
         backing: Option<String>,
+        /// Whole devices that it is stacked on.
+        below: Vec<u32>,
     },
     /// A network namespace.
     NetNamespace {

@@ -1,18 +1,19 @@
 //! The kernel side as user space sees it: load, attach, read. The only place that imports aya.
 #![expect(clippy::disallowed_methods, reason = "the boundary to the kernel opens files and reads clocks")]
 
-mod btf;
+pub mod btf;
 mod decode;
 mod drain;
 mod floor;
 mod hidden;
 mod host;
 mod iterate;
+mod kfunc;
 mod load;
 mod lookup;
 mod maps;
 mod name;
-mod offset;
+pub mod offset;
 pub mod probe;
 mod read;
 mod sample;

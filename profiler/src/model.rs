@@ -161,10 +161,11 @@ impl Model {
                 process.seen = self.time.batches;
                 process.fact = Some(fact.clone());
             }
-            Fact::Disk { device, name, backing } => {
+            Fact::Disk { device, name, backing, below } => {
                 let disk = self.disks.entry(*device).or_default();
                 disk.name = Some(name.clone());
                 disk.backing.clone_from(backing);
+                disk.below.clone_from(below);
             }
             Fact::NetNamespace { netns, name } => drop(self.namespaces.insert(*netns, name.clone())),
         }

@@ -3,11 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "these tests are about the world outside")]
 #![expect(clippy::unwrap_used, reason = "what fails here has failed the test")]
 
-mod kernel {
-    mod child;
-    mod device;
-    mod network;
-    mod observe;
+pub(crate) mod kernel {
+    pub mod child;
+    pub mod device;
+    pub mod network;
+    pub mod observe;
     mod trace;
 
     mod disk;
@@ -16,6 +16,6 @@ mod kernel {
     mod sample;
     mod syscall;
     mod task;
-    mod tcp;
+    pub mod tcp;
     mod tcp_trouble;
 }

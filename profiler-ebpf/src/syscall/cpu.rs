@@ -36,7 +36,6 @@ pub fn own(cpu: *mut CpuCalls, registers: Object) {
         write_volatile(&raw mut (*cpu).tenure_begun, tenure);
         write_volatile(&raw mut (*cpu).dirty, 0);
         write_volatile(&raw mut (*cpu).first_key, NO_KEY);
-        write_volatile(&raw mut (*cpu).entered, 0);
         identify(cpu, current());
         write_volatile(&raw mut (*cpu).owner, registers as u64);
         write_volatile(&raw mut (*cpu).tenure, tenure);

@@ -6,7 +6,7 @@ use profiler_common::offset::ABSENT;
 use profiler_common::task::{NO_CALL, TaskRecord, state};
 
 use super::thread::{Thread, UNRESOLVED};
-use crate::kernel::{Object, follow_current, offset, probe, read_current};
+use crate::kernel::{Object, comm_of, follow_current, offset, read_current};
 
 /// `PF_KTHREAD`
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -35,7 +35,7 @@ pub fn describe(record: &mut TaskRecord, task: Object, now: u64) {
     record.netns = netns_of(task);
     record.cgroup_id = cgroup_of(task);
     record.kernel_thread = u32::from(read_current::<u32>(task, offset!(task_flags)) & KERNEL_THREAD != 0);
-    record.comm = probe(task, offset!(task_comm));
+    record.comm = comm_of(task);
 }
 
 /// A counter that kernels may be built without.
@@ -81,9 +81,10 @@ pub fn books(record: &mut TaskRecord, thread: *mut Thread) {
 #[inline(always)]
 pub fn state_of(task: Object) -> u32 {
     let word: u32 = read_current(task, offset!(task_state));
-    if read_current::<u32>(task, offset!(task_on_cpu)) != 0 {
+    // Their first bytes: 7.2 has no more of them.
+    if read_current::<u8>(task, offset!(task_on_cpu)) != 0 {
         state::RUNNING
-    } else if word == 0 || read_current::<u32>(task, offset!(task_on_rq)) != 0 {
+    } else if word == 0 || read_current::<u8>(task, offset!(task_on_rq)) != 0 {
         state::QUEUED
     } else if word & 2 != 0 && word & NOLOAD == 0 {
         state::UNINTERRUPTIBLE

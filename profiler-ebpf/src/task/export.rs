@@ -58,7 +58,9 @@ fn fill<const N: usize>(thread: *mut Thread, record: &TaskRecord) {
         }
         for index in 0..OTHER_SLOTS {
             if let Some(call) = next_call(to, other(thread, index)) {
-                rest(call).write(NO_REST);
+                for word in 0..size_of::<Rest>() / 8 {
+                    rest(call).cast::<u64>().add(word).write_volatile(0);
+                }
             }
         }
     }
@@ -77,7 +79,7 @@ unsafe fn next_call<const N: usize>(to: *mut LastRecord<N>, from: *mut CallCount
         }
         write_volatile(&raw mut (*to).task.calls, filled as u32 + 1);
         let call = (&raw mut (*to).calls).cast::<CallRecord>().add(filled);
-        call.cast::<CallCount>().write(*from);
+        call.cast::<CallCount>().copy_from_nonoverlapping(from, 1);
         Some(call)
     }
 }

@@ -32,8 +32,6 @@ pub struct Thread {
     pub wait_call: u32,
     /// Key of the call in which it waited, [`UNRESOLVED`] until it returns, or [`OUTSIDE`].
     pub wait_key: u32,
-    /// Number of the call that it is in plus one, or 0: where the entry hook has to tell (before 5.15).
-    pub entered: u32,
     /// The last switch was a preemption.
     pub preempted: u32,
     /// Slots that the iterator is about to write, a bit for each: the verifier must not know them.

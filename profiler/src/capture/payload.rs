@@ -49,8 +49,9 @@ fn put_facts(tables: &mut TableWriter, facts: &[Fact]) {
                     processes.push(process);
                     fact::PROCESS
                 }
-                Fact::Disk { device, name, backing } => {
-                    disks.push(DiskFact { device: *device, name: name.clone(), backing: backing.clone() });
+                Fact::Disk { device, name, backing, below } => {
+                    let (name, backing, below) = (name.clone(), backing.clone(), below.clone());
+                    disks.push(DiskFact { device: *device, name, backing, below });
                     fact::DISK
                 }
                 Fact::NetNamespace { netns, name } => {
@@ -103,11 +104,8 @@ fn disk_stats(tables: &mut TableReader<'_>) -> Result<BTreeMap<u32, DiskStat>, S
 /// Facts in their order. A kind that we do not know has its rows in a table that we do not know either.
 fn facts(tables: &mut TableReader<'_>) -> Result<Vec<Fact>, String> {
     let mut processes = tables.rows::<ProcessFact>()?.into_iter().map(Fact::Process);
-    let mut disks = tables.rows::<DiskFact>()?.into_iter().map(|DiskFact { device, name, backing }| Fact::Disk {
-        device,
-        name,
-        backing,
-    });
+    let disk = |DiskFact { device, name, backing, below }| Fact::Disk { device, name, backing, below };
+    let mut disks = tables.rows::<DiskFact>()?.into_iter().map(disk);
     let mut namespaces = tables
         .rows::<NetNamespaceFact>()?
         .into_iter()

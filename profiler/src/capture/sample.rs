@@ -217,6 +217,7 @@ fn any_host(random: &mut Random) -> HostRow {
     let disk = |random: &mut Random| DiskStat {
         requests: random.ints(),
         bytes: random.ints(),
+        request_ns: random.maybe(Random::ints),
         busy_ns: random.int(),
         in_flight: random.int(),
     };
@@ -245,7 +246,12 @@ fn any_fact(random: &mut Random) -> Fact {
             kernel_thread: random.flag(),
             netns: random.int32(),
         }),
-        1 => Fact::Disk { device: random.int32(), name: random.text(), backing: random.maybe(Random::text) },
+        1 => Fact::Disk {
+            device: random.int32(),
+            name: random.text(),
+            backing: random.maybe(Random::text),
+            below: random.some(Random::int32),
+        },
         _ => Fact::NetNamespace { netns: random.int32(), name: random.text() },
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct DiskFact {
     pub device: u32,
     pub name: String,
     pub backing: Option<String>,
+    pub below: Vec<u32>,
 }
 
 /// [`crate::batch::Fact::NetNamespace`].
@@ -174,6 +175,7 @@ columns! {
         3 => stat.bytes: [u64; 4] as Plain,
         4 => stat.busy_ns: u64 as Plain,
         5 => stat.in_flight: u64 as Plain,
+        6 => stat.request_ns: Option<[u64; 4]> as Plain,
     }
 
     FactKind = 8 {
@@ -197,6 +199,7 @@ columns! {
         1 => device: u32 as Delta,
         2 => name: String as Plain,
         3 => backing: Option<String> as Plain,
+        4 => below: Vec<u32> as Plain,
     }
 
     NetNamespaceFact = 11 {

@@ -3,7 +3,7 @@
 use super::grid::{Ctx, Field, Grid, ISSUES, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::DiskStat;
-use crate::model::disk::{Disk, DiskUse, op_name};
+use crate::model::disk::{Disk, DiskUse, Latency, op_name};
 
 /// One row per device and operation that was ever seen.
 pub(super) struct Disks;
@@ -17,42 +17,53 @@ pub(super) struct DiskOp<'a> {
     in_flight: u64,
     usage: &'a DiskUse,
     sum: &'a DiskUse,
+    /// Otherwise only [`Self::stat`] has its requests.
+    traced: bool,
 }
 
 const NO_QUEUE: &str = "the device keeps no start times";
+const UNTIMED: &str = "nobody has timed its requests";
+const UNTRACED: &str = "only /proc/diskstats has its requests";
 
 const FIELDS: &[Field<Disks>] = &[
     field("disk.name", "DEVICE", 0, 0, "Whole device, partitions included.", |row, _| {
         Value::Text(row.disk.name(row.device))
     }),
-    field("disk.backing", "BACKING", 16, 140, "File behind a loop device.", |row, _| {
-        row.disk.backing.clone().map_or(Value::None, Value::Text)
-    }),
     field("disk.op", "OP", 7, 0, "Operation. Flushes and discards stand apart from writes.", |row, _| {
         Value::Text(op_name(row.operation).into())
     }),
-    field("disk.ops_s", "OPS/s", 6, 0, "Requests completed per second.", |row, ctx| ctx.per_second(row.usage.requests)),
-    field("disk.bytes_s", "BYTES/s", 7, 0, "Bytes completed per second.", |row, ctx| {
-        ctx.bytes_per_second(row.usage.bytes)
-    }),
+    field("disk.ops_s", "OPS/s", 6, 0, "Requests completed per second.", |row, ctx| ctx.per_second(row.requests())),
+    field("disk.bytes_s", "BYTES/s", 7, 0, "Bytes completed per second.", |row, ctx| ctx.bytes_per_second(row.bytes())),
     field("disk.size_bytes", "SIZE", 6, 80, "Bytes per request, on average.", |row, _| {
-        average(row.usage.bytes, row.usage.requests)
+        average(row.bytes(), row.requests())
     }),
+    needs(
+        ISSUES,
+        field(
+            "disk.latency_mean_ns",
+            "MEAN",
+            7,
+            100,
+            "Queue plus device time per request, over the window. By /proc/diskstats for devices that only it knows, stacked \
+         ones (dm, md); there each request counts in clock ticks of 1 to 10 ms.",
+            |row, _| row.disk.latency(row.operation).map_or(Value::Unknown(UNTIMED), mean),
+        ),
+    ),
     needs(
         ISSUES,
         field(
             "disk.queue_p50_ns",
             "QUEUE50",
             9,
-            100,
+            120,
             "Median queue time, request allocated to issued, over the window; at most 12.5 % too high.",
-            |row, _| queue(row.sum, 0.5),
+            |row, _| row.traced(|row| queue(row.sum, 0.5)),
         ),
     ),
     needs(
         ISSUES,
         field("disk.queue_p99_ns", "QUEUE99", 9, 0, "99th percentile of the queue time, over the window.", |row, _| {
-            queue(row.sum, 0.99)
+            row.traced(|row| queue(row.sum, 0.99))
         }),
     ),
     needs(
@@ -61,9 +72,9 @@ const FIELDS: &[Field<Disks>] = &[
             "disk.service_p50_ns",
             "DEVICE50",
             9,
-            100,
+            120,
             "Median device time, issued to completed, over the window.",
-            |row, _| Value::quantile(&row.sum.service, 0.5),
+            |row, _| row.traced(|row| Value::quantile(&row.sum.service, 0.5)),
         ),
     ),
     needs(
@@ -74,7 +85,7 @@ const FIELDS: &[Field<Disks>] = &[
             9,
             0,
             "99th percentile of the device time, over the window.",
-            |row, _| Value::quantile(&row.sum.service, 0.99),
+            |row, _| row.traced(|row| Value::quantile(&row.sum.service, 0.99)),
         ),
     ),
     needs(
@@ -85,7 +96,7 @@ const FIELDS: &[Field<Disks>] = &[
             5,
             60,
             "Requests issued and not complete at the end of the interval.",
-            |row, _| Value::Count(row.in_flight),
+            |row, _| row.traced(|row| Value::Count(row.in_flight)),
         ),
     ),
     field(
@@ -97,15 +108,34 @@ const FIELDS: &[Field<Disks>] = &[
          A parallel device at 100 % may have room.",
         |row, ctx| busy(row, ctx),
     ),
+    field("disk.errors", "ERRORS", 6, 90, "Requests that failed, over the window.", |row, _| {
+        row.traced(|row| Value::Count(row.sum.errors))
+    }),
     needs(
         ISSUES,
-        field("disk.queue_ratio", "Q-SHARE", 7, 110, "Queue time as a share of queue plus device time.", |row, _| {
-            Value::ratio(row.usage.queue_ns, row.usage.queue_ns + row.usage.device_ns)
+        field(
+            "disk.above_mean_ns",
+            "ABOVE",
+            7,
+            120,
+            "Time per request that a stacked device takes above those that it lies on: its mean less theirs, over the window.",
+            |row, ctx| above(row, ctx),
+        ),
+    ),
+    needs(
+        ISSUES,
+        field("disk.queue_ratio", "Q-SHARE", 7, 120, "Queue time as a share of queue plus device time.", |row, _| {
+            row.traced(|row| Value::ratio(row.usage.queue_ns, row.usage.queue_ns + row.usage.device_ns))
         }),
     ),
-    field("disk.errors", "ERRORS", 6, 90, "Requests that failed, over the window.", |row, _| {
-        Value::Count(row.sum.errors)
-    }),
+    field(
+        "disk.backing",
+        "BACKING",
+        16,
+        120,
+        "File behind a loop device, name of a mapped one, and the devices that it is stacked on.",
+        |row, ctx| backing(row, ctx),
+    ),
 ];
 
 impl Grid for Disks {
@@ -117,17 +147,65 @@ impl Grid for Disks {
         let window = ctx.model.window;
         let mut rows = Vec::new();
         for (device, disk) in &ctx.model.disks {
+            let traced = disk.is_traced();
             for (operation, (recent, in_flight)) in (0..).zip(disk.ops.iter().zip(disk.in_flight)) {
-                if recent.sum.requests > 0 || in_flight > 0 {
+                let told = !traced && at(&disk.stat.sum.requests, operation) > 0;
+                if recent.sum.requests > 0 || in_flight > 0 || told {
                     let (stat, usage, sum) = (disk.stat.of(window), recent.of(window), &recent.sum);
-                    let row = DiskOp { device: *device, operation, disk, stat, in_flight, usage, sum };
+                    let row = DiskOp { device: *device, operation, disk, stat, in_flight, usage, sum, traced };
                     rows.push((Subject::Disk(*device, operation), row));
                 }
             }
         }
-        heaviest_first(&mut rows, |row| row.usage.queue_ns + row.usage.device_ns);
+        heaviest_first(&mut rows, DiskOp::time_ns);
         rows
     }
+}
+
+/// In the span of rates.
+impl DiskOp<'_> {
+    fn requests(&self) -> u64 {
+        if self.traced { self.usage.requests } else { at(&self.stat.requests, self.operation) }
+    }
+
+    fn bytes(&self) -> u64 {
+        if self.traced { self.usage.bytes } else { at(&self.stat.bytes, self.operation) }
+    }
+
+    fn time_ns(&self) -> u64 {
+        let told = || self.stat.request_ns.map_or(0, |times| at(&times, self.operation));
+        if self.traced { self.usage.queue_ns + self.usage.device_ns } else { told() }
+    }
+
+    /// What only our programs know.
+    fn traced(&self, value: impl FnOnce(&Self) -> Value) -> Value {
+        if self.traced { value(self) } else { Value::Unknown(UNTRACED) }
+    }
+}
+
+/// What `/proc/diskstats` says of an operation.
+fn at(told: &[u64; 4], operation: u32) -> u64 {
+    told.get(operation as usize).copied().unwrap_or(0)
+}
+
+fn mean(latency: Latency) -> Value {
+    latency.mean_ns().map_or(Value::None, Value::Nanos)
+}
+
+fn above(row: &DiskOp<'_>, ctx: &Ctx<'_>) -> Value {
+    if row.disk.below.is_empty() {
+        return Value::None;
+    }
+    let above_ns = row.disk.above_ns(row.operation, &ctx.model.disks);
+    above_ns.map_or(Value::Unknown("the times of the devices below are unknown"), Value::Nanos)
+}
+
+fn backing(row: &DiskOp<'_>, ctx: &Ctx<'_>) -> Value {
+    let name = |device: &u32| ctx.model.disks.get(device).unwrap_or(&Disk::default()).name(*device);
+    let names: Vec<_> = row.disk.below.iter().map(name).collect();
+    let below = (!names.is_empty()).then(|| format!("on {}", names.join(", ")));
+    let words: Vec<_> = row.disk.backing.iter().chain(&below).map(String::as_str).collect();
+    if words.is_empty() { Value::None } else { Value::Text(words.join(" ")) }
 }
 
 pub(super) fn average(bytes: u64, count: u64) -> Value {

@@ -4,12 +4,12 @@ use profiler_common::disk::op;
 use profiler_common::file::kind;
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
-use crate::batch::{Batch, TaskRow};
-use crate::model::Window;
+use crate::batch::{Batch, DiskStat, Fact, TaskRow};
 use crate::model::fixture::{
     EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, listener, model, named, process,
     requests, sda, thread,
 };
+use crate::model::{Model, Window};
 
 fn busy() -> Batch {
     Batch {
@@ -111,6 +111,60 @@ fn a_disk_row_keeps_queue_and_device_apart() {
     assert!(matches!(cell(&sheet, 0, "disk.queue_p99_ns"), Value::NanosAtMost(ns) if (MS..=MS * 9 / 8).contains(ns)));
     assert_eq!(cell(&sheet, 1, "disk.op"), &Value::Text("flush".into()));
     assert_eq!(cell(&sheet, 1, "disk.size_bytes"), &Value::None);
+}
+
+/// 40 reads of a mapped device on [`SDA`], of 36 ms each, and what of them is known below.
+fn stacked(below: &[Batch]) -> Model {
+    let mut told = Batch {
+        facts: vec![
+            sda(),
+            Fact::Disk { device: DM, name: "dm-0".into(), backing: Some("data".into()), below: vec![SDA] },
+        ],
+        ..batch(0)
+    };
+    let (requests, bytes, request_ns) = ([40, 0, 0, 0], [163_840, 0, 0, 0], Some([40 * 36 * MS, 0, 0, 0]));
+    told.host.disks.insert(DM, DiskStat { requests, bytes, request_ns, ..DiskStat::default() });
+    model(Window::Whole, &[&[told], below].concat())
+}
+
+const DM: u32 = profiler_common::disk::device(253, 0);
+
+#[test]
+fn a_stacked_disk_has_a_row_by_diskstats_and_tells_what_it_adds() {
+    let below = Batch { disks: vec![requests(op::READ, 40, 163_840, MS, 20 * MS)], ..batch(1) };
+    let sheet = sheet(&stacked(&[below]), Table::Disks, &Scope::default());
+    let subjects: Vec<_> = sheet.rows.iter().map(|row| row.subject.clone()).collect();
+    assert_eq!(subjects, [Subject::Disk(DM, op::READ), Subject::Disk(SDA, op::READ)]);
+    assert_eq!(cell(&sheet, 0, "disk.backing"), &Value::Text("data on sda".into()));
+    assert_eq!(cell(&sheet, 0, "disk.ops_s"), &Value::PerSecond(20.0));
+    assert_eq!(cell(&sheet, 0, "disk.size_bytes"), &Value::Bytes(4_096));
+    assert_eq!(cell(&sheet, 0, "disk.latency_mean_ns"), &Value::Nanos(36 * MS));
+    assert_eq!(cell(&sheet, 0, "disk.above_mean_ns"), &Value::Nanos(15 * MS));
+    assert_eq!(cell(&sheet, 1, "disk.latency_mean_ns"), &Value::Nanos(21 * MS));
+    assert_eq!(cell(&sheet, 1, "disk.above_mean_ns"), &Value::None);
+    for unknown in ["disk.queue_p99_ns", "disk.service_p99_ns", "disk.inflight", "disk.errors"] {
+        assert_eq!(cell(&sheet, 0, unknown), &Value::Unknown("only /proc/diskstats has its requests"));
+    }
+}
+
+#[test]
+fn what_a_stacked_disk_adds_is_unknown_without_the_times_below() {
+    let silent = sheet(&stacked(&[]), Table::Disks, &Scope::default());
+    assert!(matches!(cell(&silent, 0, "disk.above_mean_ns"), Value::Unknown(_)));
+    let mut untimed = requests(op::READ, 40, 163_840, 0, 20 * MS);
+    untimed.queue_unknown = 40;
+    let sheet = sheet(&stacked(&[Batch { disks: vec![untimed], ..batch(1) }]), Table::Disks, &Scope::default());
+    assert!(matches!(cell(&sheet, 0, "disk.above_mean_ns"), Value::Unknown(_)));
+    assert!(matches!(cell(&sheet, 1, "disk.latency_mean_ns"), Value::Unknown(_)));
+}
+
+#[test]
+fn a_disk_that_we_trace_has_no_second_row_by_diskstats() {
+    let mut told = busy();
+    told.host.disks.insert(SDA, DiskStat { requests: [9, 200, 100, 0], ..DiskStat::default() });
+    let sheet = sheet(&model(Window::Recent, &[told]), Table::Disks, &Scope::default());
+    let subjects: Vec<_> = sheet.rows.iter().map(|row| row.subject.clone()).collect();
+    assert_eq!(subjects, [Subject::Disk(SDA, op::WRITE), Subject::Disk(SDA, op::FLUSH)]);
 }
 
 #[test]

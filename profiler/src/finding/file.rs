@@ -72,9 +72,10 @@ fn storm_of(model: &Model, key: ProcessKey, process: &Process) -> Option<Finding
     })
 }
 
-/// Writes and flushes by `/proc/diskstats`; `None` where it says nothing.
+/// Writes and flushes by `/proc/diskstats`; `None` where it says nothing. What a stacked device was asked for, those below
+/// it were asked for too.
 fn writes(model: &Model) -> Option<(u64, u64)> {
-    let known = || model.disks.values().filter(|disk| disk.stat_known);
+    let known = || model.disks.values().filter(|disk| disk.stat_known && disk.below.is_empty());
     let sum = |op: u32| known().filter_map(|disk| disk.stat.sum.requests.get(op as usize)).sum();
     known().next().map(|_| (sum(op::WRITE), sum(op::FLUSH)))
 }
@@ -84,7 +85,7 @@ mod tests {
     use profiler_common::file::kind;
 
     use super::*;
-    use crate::batch::{Batch, DiskStat};
+    use crate::batch::{Batch, DiskStat, Fact};
     use crate::model::Window;
     use crate::model::fixture::{FSYNC, MS, SDA, WRITE, batch, calls, model, named, process, sda, thread};
 
@@ -110,6 +111,15 @@ mod tests {
         assert_eq!(finding.at, Subject::File(process(7), kind::REGULAR));
         assert_eq!(finding.evidence[0], "200 syncs, 200/s, 8.0 KiB written between two of them");
         assert_eq!(finding.victims[0], "db (7): 80 % of its time blocked in fsync and its kin");
+    }
+
+    #[test]
+    fn what_a_stacked_disk_writes_is_counted_once() {
+        let dm = Fact::Disk { device: 1, name: "dm-0".into(), backing: None, below: vec![SDA] };
+        let mut told = Batch { facts: vec![sda(), dm], ..batch(0) };
+        let stat = DiskStat { requests: [0, 5, 3, 0], ..DiskStat::default() };
+        told.host.disks.extend([(SDA, stat), (1, stat)]);
+        assert_eq!(writes(&model(Window::Recent, &[told])), Some((5, 3)));
     }
 
     #[test]

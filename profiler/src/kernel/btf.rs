@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// Why a blob is no BTF.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BtfError {
-    /// The magic number or the header is wrong.
+    /// The magic number or the header is wrong, or the strings do not end.
     #[error("not BTF, or of the other byte order")]
     Header,
     /// It ends inside a type.
@@ -19,6 +19,10 @@ pub enum BtfError {
     Kind(u32, u32),
 }
 
+/// A blob may be circular. Real types nest less.
+const NESTING_MAX: usize = 32;
+
+const INT: u32 = 1;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
@@ -26,6 +30,7 @@ const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
 const RESTRICT: u32 = 11;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const TYPE_TAG: u32 = 18;
 const POINTER: u32 = 2;
@@ -63,6 +68,9 @@ impl Btf {
             .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             .collect();
         let strings = section(16, 20)?.to_vec();
+        if strings.last() != Some(&0) {
+            return Err(BtfError::Header);
+        }
         let mut btf =
             Self { words, strings, starts: vec![usize::MAX], structs: HashMap::new(), typedefs: HashMap::new() };
         btf.index()?;
@@ -73,14 +81,25 @@ impl Btf {
     /// (`__state|state`), and need not name anonymous ones. `None` for what does not exist, and for bit fields.
     #[must_use]
     pub fn offset(&self, structure: &str, path: &str) -> Option<u32> {
-        let start = *self.structs.get(structure.as_bytes())?;
-        path.split('|').find_map(|path| {
-            let (offset, _) = path.split('.').try_fold((0, start), |(offset, id), name| {
-                let (bits, member) = self.member(self.resolve(id)?, name)?;
-                Some((offset + bits, member))
-            })?;
-            (offset % 8 == 0).then_some(offset / 8)
-        })
+        self.find(structure, path).map(|(offset, _)| offset)
+    }
+
+    /// Bytes of the member that [`Self::offset`] finds. `None` for arrays.
+    #[must_use]
+    pub fn size(&self, structure: &str, path: &str) -> Option<u32> {
+        let (_, member) = self.find(structure, path)?;
+        let member = self.resolve(member)?;
+        match self.kind(member) {
+            POINTER => Some(8),
+            INT | STRUCT | UNION | ENUM => self.word(member, 2),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a typedef of this name.
+    #[must_use]
+    pub fn has_typedef(&self, name: &str) -> bool {
+        self.typedefs.contains_key(name.as_bytes())
     }
 
     /// Number of arguments of a tracepoint, from its `btf_trace_NAME` typedef. `None` if there is no such tracepoint.
@@ -100,6 +119,14 @@ impl Btf {
             (self.kind(target) == STRUCT && self.name(self.word(target, 0)?) == structure.as_bytes())
                 .then_some(index - 1)
         })
+    }
+
+    /// Id of a function.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        let ids = (1..self.starts.len()).filter_map(|id| u32::try_from(id).ok());
+        let named = |id: &u32| self.word(*id, 0).is_some_and(|label| self.name(label) == name.as_bytes());
+        ids.filter(|id| self.kind(*id) == FUNC).find(named)
     }
 
     /// Value of an enumerator of any enum.
@@ -167,9 +194,9 @@ impl Btf {
         name_in(&self.strings, offset)
     }
 
-    /// Follows typedefs and qualifiers; bounded, since a blob may be circular.
+    /// Follows typedefs and qualifiers.
     fn resolve(&self, mut id: u32) -> Option<u32> {
-        for _ in 0..32 {
+        for _ in 0..NESTING_MAX {
             match self.kind(id) {
                 TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => id = self.word(id, 2)?,
                 _ => return Some(id),
@@ -188,9 +215,21 @@ impl Btf {
         (self.kind(proto) == FUNC_PROTO).then_some(proto)
     }
 
+    /// Byte offset and type of a member by its path.
+    fn find(&self, structure: &str, path: &str) -> Option<(u32, u32)> {
+        let start = *self.structs.get(structure.as_bytes())?;
+        path.split('|').find_map(|path| {
+            let (bits, member) = path.split('.').try_fold((0u32, start), |(offset, id), name| {
+                let (bits, member) = self.member(self.resolve(id)?, name, NESTING_MAX)?;
+                Some((offset.checked_add(bits)?, member))
+            })?;
+            (bits % 8 == 0).then_some((bits / 8, member))
+        })
+    }
+
     /// Bit offset and type of a member, anonymous structs and unions searched through.
-    fn member(&self, id: u32, name: &str) -> Option<(u32, u32)> {
-        if !matches!(self.kind(id), STRUCT | UNION) {
+    fn member(&self, id: u32, name: &str, nesting: usize) -> Option<(u32, u32)> {
+        if nesting == 0 || !matches!(self.kind(id), STRUCT | UNION) {
             return None;
         }
         let bitfields = self.word(id, 1)? >> 31 != 0;
@@ -199,15 +238,15 @@ impl Btf {
             let [label, inner, place] = [at, at + 1, at + 2].map(|at| self.words.get(at).copied());
             let (label, inner, place) = (label?, inner?, place?);
             let offset = if bitfields { place & 0xff_ffff } else { place };
-            let label = self.name(label);
-            if label == name.as_bytes() {
+            if self.name(label) == name.as_bytes() {
                 let width = if bitfields { place >> 24 } else { 0 };
                 return (width == 0).then_some((offset, inner));
             }
-            if !label.is_empty() {
+            if label != 0 {
                 return None;
             }
-            self.member(self.resolve(inner)?, name).map(|(within, inner)| (offset + within, inner))
+            let (within, inner) = self.member(self.resolve(inner)?, name, nesting - 1)?;
+            Some((offset.checked_add(within)?, inner))
         })
     }
 }
@@ -272,6 +311,23 @@ mod tests {
         assert_eq!(btf.offset("a", "bits"), None, "a bit field has no byte offset");
         assert_eq!(btf.offset("a", "b.x"), None);
         assert_eq!(btf.offset("c", "x"), None);
+        assert_eq!((btf.size("a", "b"), btf.size("a", "b.z"), btf.size("a", "bits")), (Some(8), Some(4), None));
+    }
+
+    #[test]
+    fn a_union_that_holds_itself_has_no_members() {
+        let mut blob = blob();
+        // The label and the type of what was `x`.
+        blob[52..60].copy_from_slice(&[0, 0, 0, 0, 2, 0, 0, 0]);
+        let btf = Btf::parse(&blob).unwrap();
+        assert_eq!((btf.offset("a", "x"), btf.offset("a", "b.y")), (None, Some(4)));
+    }
+
+    #[test]
+    fn a_name_without_an_end_is_refused() {
+        let mut blob = blob();
+        blob[20] -= 1;
+        assert_eq!(Btf::parse(&blob).unwrap_err(), BtfError::Header);
     }
 
     #[test]

@@ -208,13 +208,18 @@ fn disk_since(now: DiskStat, before: DiskStat) -> DiskStat {
     DiskStat {
         requests: differences(now.requests, before.requests),
         bytes: differences(now.bytes, before.bytes),
-        busy_ns: busy_since(now.busy_ns, before.busy_ns),
+        request_ns: now.request_ns.zip(before.request_ns).map(times_since),
+        busy_ns: time_since(now.busy_ns, before.busy_ns),
         in_flight: now.in_flight,
     }
 }
 
+fn times_since((now, before): ([u64; 4], [u64; 4])) -> [u64; 4] {
+    std::array::from_fn(|op| time_since(now[op], before[op]))
+}
+
 /// The kernel prints 32 bits of milliseconds: they wrap after 49 days of work.
-fn busy_since(now: u64, before: u64) -> u64 {
+fn time_since(now: u64, before: u64) -> u64 {
     const WRAP_NS: u64 = (1 << 32) * 1_000_000;
     match now.checked_sub(before) {
         Some(moved) => moved,

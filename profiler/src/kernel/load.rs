@@ -15,6 +15,7 @@ use crate::batch::call::class_of;
 use crate::config::{Options, Types};
 use crate::error::Error;
 use crate::kernel::btf::Btf;
+use crate::kernel::kfunc;
 use crate::kernel::offset;
 use crate::kernel::probe::{At, PROBES, Probe};
 use crate::kernel::support;
@@ -33,8 +34,6 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// What was loaded, and what was not.
     pub probes: Vec<ProbeStatus>,
-    /// The entry hook is attached for windows only.
-    pub samples: bool,
 }
 
 /// What is known of the kernel's types.
@@ -43,6 +42,15 @@ struct Kinds {
     ours: Option<Btf>,
     /// Types as aya wants them for typed programs: only those of the running kernel will do.
     running: Option<aya::Btf>,
+    /// `ours` are the running kernel's own, ids included.
+    of_running: bool,
+}
+
+impl Kinds {
+    /// Types whose ids are those of the running kernel's functions.
+    fn kernel_functions(&self) -> Option<&Btf> {
+        self.ours.as_ref().filter(|_| self.of_running)
+    }
 }
 
 /// Loads and attaches everything that this kernel and the options allow.
@@ -50,40 +58,39 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let kinds = kinds(&options.types)?;
     let offsets = kinds.ours.as_ref().map_or(Offsets::NONE, offset::resolve);
     let mut config = kinds.ours.as_ref().map_or_else(Config::default, offset::config);
-    let storage = kinds.running.is_some() && kinds.ours.as_ref().is_some_and(has_task_storage);
-    if !storage {
-        config.task_pt_regs = 0;
-    }
+    let storage = kinds.running.is_some() && kinds.ours.as_ref().is_some_and(offset::has_task_storage);
+    config.kernel_reads = u32::from(support::lockdown().as_deref() != Some("confidentiality"));
     config.log = options.log_programs.into();
-    config.sample_calls = u32::from(config.task_pt_regs != 0 && options.sample_permille > 0);
-    let mut ebpf = open(if storage { NATIVE } else { HASH }, &offsets, &config, kinds.running.as_ref())?;
-    let samples = config.task_pt_regs != 0;
+    config.sample_calls = u32::from(options.sample_permille > 0);
+    let mut object = Cow::Borrowed(if storage { NATIVE } else { HASH });
+    if config.preemptible != 0 {
+        match kinds.kernel_functions().and_then(|btf| kfunc::link(&object, btf)) {
+            Some(linked) => object = Cow::Owned(linked),
+            None => config.preemptible = 0,
+        }
+    }
+    let mut ebpf = open(&object, &offsets, &config, kinds.running.as_ref())?;
     let mut probes = Vec::with_capacity(PROBES.len());
     for probe in PROBES {
         probes.push(status(probe, install(probe, &mut ebpf, &offsets, &kinds, options)));
     }
-    for probe in PROBES.iter().filter(|probe| !(samples && matches!(probe.at, At::Sampled(_)))) {
+    for probe in PROBES.iter().filter(|probe| !matches!(probe.at, At::Sampled(_))) {
         if let Some(status) = probes.iter_mut().find(|status| status.name == probe.name && status.form.is_some()) {
             attach(probe, &mut ebpf, status);
         }
     }
-    Ok(Loaded { ebpf, probes, samples })
-}
-
-/// Task storage came with typed access to the running task (5.11); both are enumerators in the kernel's types.
-fn has_task_storage(btf: &Btf) -> bool {
-    btf.enumerator("BPF_MAP_TYPE_TASK_STORAGE").is_some() && btf.enumerator("BPF_FUNC_get_current_task_btf").is_some()
+    Ok(Loaded { ebpf, probes })
 }
 
 fn kinds(types: &Types) -> Result<Kinds, Error> {
     let path = match types {
-        Types::None => return Ok(Kinds { ours: None, running: None }),
+        Types::None => return Ok(Kinds { ours: None, running: None, of_running: false }),
         Types::Running => Path::new(RUNNING),
         Types::File(path) => path,
     };
     let blob = match fs::read(path) {
         Ok(blob) => blob,
-        Err(_) if *types == Types::Running => return Ok(Kinds { ours: None, running: None }),
+        Err(_) if *types == Types::Running => return Ok(Kinds { ours: None, running: None, of_running: false }),
         Err(source) => return Err(Error::File { act: "read", path: path.into(), source }),
     };
     let ours = Btf::parse(&blob).map_err(|why| Error::Unsupported {
@@ -91,10 +98,10 @@ fn kinds(types: &Types) -> Result<Kinds, Error> {
         hint: "pass the BTF of the running kernel, such as `bpftool btf dump` or a distribution's debug package has it"
             .into(),
     })?;
-    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok() })
+    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok(), of_running: *types == Types::Running })
 }
 
-fn open(object: &'static [u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf>) -> Result<Ebpf, Error> {
+fn open(object: &[u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf>) -> Result<Ebpf, Error> {
     let (offsets, config) = (offsets.to_array(), config.words());
     let (classes, errnos) = (call_classes(), errno_classes());
     EbpfLoader::new()
@@ -142,8 +149,6 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, offsets: &Offsets, kinds: &Kinds, opt
         return Err("refused by --deny-probe".into());
     }
     let missing = offset::missing(offsets, probe.needs);
-    // The disk hangs on the request or on its queue, never on both.
-    let missing: Vec<_> = missing.into_iter().filter(|name| *name != "request_disk").collect();
     if !missing.is_empty() {
         return Err(match kinds.ours {
             Some(_) => format!("the kernel's types lack {}", missing.join(", ")),
@@ -152,13 +157,20 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, offsets: &Offsets, kinds: &Kinds, opt
     }
     let typed = load_typed(probe, ebpf, kinds.running.as_ref());
     match (typed, probe.at) {
-        (Ok(form), _) => Ok((form, String::new())),
+        (Ok(form), _) => Ok((form, shortfall(probe, kinds).to_owned())),
         (Err(why), At::Iterator(_)) => Err(why),
         (Err(why), _) => match load_raw(probe, ebpf) {
             Ok(form) => Ok((form, why)),
             Err(also) => Err(format!("{why}; as raw_tp: {also}")),
         },
     }
+}
+
+/// What a tracepoint does not tell on this kernel.
+fn shortfall(probe: &Probe, kinds: &Kinds) -> &'static str {
+    let Some((arguments, told)) = probe.fewer else { return "" };
+    let has = kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name));
+    if has.is_some_and(|has| has >= arguments) { "" } else { told }
 }
 
 fn load_typed(probe: &Probe, ebpf: &mut Ebpf, btf: Option<&aya::Btf>) -> Result<&'static str, String> {
@@ -170,7 +182,7 @@ fn load_typed(probe: &Probe, ebpf: &mut Ebpf, btf: Option<&aya::Btf>) -> Result<
         (Some(Program::Iter(program)), At::Iterator(over)) => {
             program.load(over, btf).map(|()| "iter").map_err(|why| reason(&why))
         }
-        _ => Err("not in the object".into()),
+        _ => Err("needs task and socket storage, which this kernel does not have".into()),
     }
 }
 
@@ -188,7 +200,7 @@ pub fn raw_name(probe: &Probe) -> String {
 }
 
 fn attach(probe: &Probe, ebpf: &mut Ebpf, status: &mut ProbeStatus) {
-    let (At::Tracepoint(at) | At::Sampled(at)) = probe.at else { return };
+    let At::Tracepoint(at) = probe.at else { return };
     let typed = status.form.as_deref() == Some("tp_btf");
     let name = if typed { Cow::Borrowed(probe.name) } else { Cow::Owned(raw_name(probe)) };
     let result = match ebpf.program_mut(&name) {

@@ -29,8 +29,13 @@ pub struct Names {
     namespaces: Told<String>,
 }
 
-/// Name and backing.
-type Disk = (String, Option<String>);
+/// What is told of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Disk {
+    name: String,
+    backing: Option<String>,
+    below: Vec<u32>,
+}
 
 impl Names {
     /// Nothing is told yet.
@@ -49,11 +54,11 @@ impl Names {
         self.processes.forget(process);
     }
 
-    /// What a device is called: on first sight, and when a loop or mapped device got another backing.
+    /// What a device is called: on first sight, and when a loop, mapped or RAID device lies on something else.
     pub fn disk(&mut self, device: u32) -> Option<Fact> {
-        let changes = |(name, _): &Disk| name.starts_with("loop") || name.starts_with("dm-");
-        let (name, backing) = self.disks.look(device, changes, || disk::look_up(device))?;
-        Some(Fact::Disk { device, name, backing })
+        let changes = |disk: &Disk| ["loop", "dm-", "md"].iter().any(|kind| disk.name.starts_with(kind));
+        let Disk { name, backing, below } = self.disks.look(device, changes, || disk::look_up(device))?;
+        Some(Fact::Disk { device, name, backing, below })
     }
 
     /// What a network namespace is called, on first sight. `pid` is a process in it.

@@ -18,28 +18,40 @@ pub fn resolve(btf: &Btf) -> Offsets {
     Offsets::from_array(values)
 }
 
-/// Names of the offsets that a probe needs and the kernel does not have.
+/// Names of the offsets that a probe needs and the kernel does not have; see [`crate::kernel::probe::Probe::needs`].
 #[must_use]
 pub fn missing(offsets: &Offsets, needs: &[&str]) -> Vec<&'static str> {
-    PATHS
-        .iter()
-        .zip(offsets.to_array())
-        .filter(|((name, ..), offset)| *offset == ABSENT && needs.iter().any(|need| name.starts_with(need)))
-        .map(|((name, ..), _)| *name)
-        .collect()
+    let absent = |prefix: &str| -> Vec<_> {
+        let members = PATHS.iter().zip(offsets.to_array());
+        members
+            .filter(|((name, ..), at)| *at == ABSENT && name.starts_with(prefix))
+            .map(|((name, ..), _)| *name)
+            .collect()
+    };
+    let alternatives = needs.iter().map(|need| need.split('|').map(absent).collect::<Vec<_>>());
+    let unmet = alternatives.filter(|alternatives| alternatives.iter().all(|absent| !absent.is_empty()));
+    unmet.flatten().flatten().collect()
 }
 
 /// What differs between kernels apart from offsets.
 #[must_use]
 pub fn config(btf: &Btf) -> Config {
-    // The helper came with the list of BTF ids of the tasks' registers; its prototype is only visible as a function.
     let flag = btf.enumerator("__RQF_FLUSH_SEQ");
     Config {
         sample_calls: 1,
-        task_pt_regs: u32::from(btf.enumerator("BPF_FUNC_task_pt_regs").is_some()),
         switch_prev_state: u32::from(btf.tracepoint_arity("sched_switch") == Some(4)),
         request_arg: u32::from(btf.tracepoint_argument("block_rq_issue", "request") == Some(1)),
         flush_seq_mask: flag.map_or(FLUSH_SEQ_MACRO, |bit| 1 << bit),
         log: 0,
+        kernel_reads: 1,
+        // The guard was made for tracepoints.
+        preemptible: btf.has_typedef("class_srcu_fast_notrace_t").into(),
     }
+}
+
+/// Task storage is open to tracing programs since 5.13; what the same object needs besides came with 5.15. All are
+/// enumerators in the kernel's types.
+#[must_use]
+pub fn has_task_storage(btf: &Btf) -> bool {
+    ["BPF_MAP_TYPE_TASK_STORAGE", "BPF_FUNC_task_pt_regs"].iter().all(|name| btf.enumerator(name).is_some())
 }

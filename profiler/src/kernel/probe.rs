@@ -8,10 +8,13 @@ pub struct Probe {
     pub name: &'static str,
     /// Where it attaches.
     pub at: At,
-    /// Members of [`profiler_common::offset::Offsets`] without which it would read rubbish, by prefix or name.
+    /// Members of [`profiler_common::offset::Offsets`] without which it would read rubbish, by prefix or name; `a|b`
+    /// where one of two is enough.
     pub needs: &'static [&'static str],
     /// What cannot be known without it.
     pub without: &'static str,
+    /// Where the tracepoint has fewer arguments than this, it tells less: what.
+    pub fewer: Option<(usize, &'static str)>,
 }
 
 /// Where a program attaches.
@@ -53,6 +56,7 @@ const TASK: &[&str] = &[
     "task_min_flt",
     "task_maj_flt",
     "regs_call",
+    "task_stack",
 ];
 
 const CALL: &[&str] = &[
@@ -75,6 +79,7 @@ const REQUEST: &[&str] = &[
     "request_rq_flags",
     "request_data_len",
     "request_start_ns",
+    "request_disk|queue_disk",
     "disk_major",
     "disk_minor",
 ];
@@ -83,93 +88,67 @@ const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_", "task_group_leader", "tas
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
 pub const PROBES: &[Probe] = &[
+    iterator("iter_task", "task", TASK, "threads, their CPU, run-queue and blocked time, and the calls that they make"),
+    iterator("iter_tcp", "tcp", SOCKET, "TCP connections and listeners"),
+    iterator(
+        "iter_listed",
+        "bpf_sk_storage_map",
+        SOCKET,
+        "nothing; each look at the sockets costs more, in each network namespace",
+    ),
+    iterator(
+        "iter_task_file",
+        "task_file",
+        &[
+            "socket_sk",
+            "file_",
+            "inode_mode",
+            "sock_family",
+            "sock_protocol",
+            "task_group_leader",
+            "task_start_ns",
+            "task_tgid",
+            "task_comm",
+        ],
+        "owners of TCP sockets that were opened before we watched, accepted or handed over",
+    ),
+    hook(
+        "sched_process_fork",
+        &["task_pid"],
+        "nothing in general; when many threads start at once, the first calls of some",
+    ),
+    hook("sched_switch", TASK, "blocked time, the calls in which threads block, threads that end between two ticks"),
+    hook("sys_exit", CALL, "system calls, file reads, writes and syncs"),
+    sampled("sys_enter", &[], "latency of calls that do not block"),
+    hook("block_rq_issue", REQUEST, "device time, queue time and requests in flight"),
+    hook("block_rq_complete", REQUEST, "block requests and their times"),
+    hook("inet_sock_set_state", SOCKET, "connect latency, age and opener of connections, failed connects"),
+    hook("tcp_destroy_sock", SOCKET, "connections that end between two ticks, and the last interval of all others"),
+    hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
+    hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {
-        name: "iter_task",
-        at: At::Iterator("task"),
-        needs: TASK,
-        without: "threads, their CPU, run-queue and blocked time, and the calls that they make",
+        fewer: Some((3, "only resets that a socket sends are seen, not those that refuse a connection")),
+        ..hook("tcp_send_reset", &[], "resets sent")
     },
-    Probe { name: "iter_tcp", at: At::Iterator("tcp"), needs: SOCKET, without: "TCP connections and listeners" },
-    Probe {
-        name: "iter_listed",
-        at: At::Iterator("bpf_sk_storage_map"),
-        needs: SOCKET,
-        without: "nothing; each look at the sockets costs more, in each network namespace",
-    },
-    Probe {
-        name: "iter_task_file",
-        at: At::Iterator("task_file"),
-        needs: &["socket_sk", "task_group_leader", "task_start_ns", "task_tgid", "task_comm"],
-        without: "owners of TCP sockets that were opened before we watched, accepted or handed over",
-    },
-    Probe {
-        name: "sched_process_fork",
-        at: At::Tracepoint("sched_process_fork"),
-        needs: &["task_pid"],
-        without: "nothing in general; when many threads start at once, the first calls of some",
-    },
-    Probe {
-        name: "sched_switch",
-        at: At::Tracepoint("sched_switch"),
-        needs: TASK,
-        without: "blocked time, the calls in which threads block, threads that end between two ticks",
-    },
-    Probe {
-        name: "sys_exit",
-        at: At::Tracepoint("sys_exit"),
-        needs: CALL,
-        without: "system calls, file reads, writes and syncs",
-    },
-    Probe {
-        name: "sys_enter",
-        at: At::Sampled("sys_enter"),
-        needs: &[],
-        without: "latency of calls that do not block; before 5.15 also the calls in which threads block",
-    },
-    Probe {
-        name: "block_rq_issue",
-        at: At::Tracepoint("block_rq_issue"),
-        needs: REQUEST,
-        without: "device time, queue time and requests in flight",
-    },
-    Probe {
-        name: "block_rq_complete",
-        at: At::Tracepoint("block_rq_complete"),
-        needs: REQUEST,
-        without: "block requests and their times",
-    },
-    Probe {
-        name: "inet_sock_set_state",
-        at: At::Tracepoint("inet_sock_set_state"),
-        needs: SOCKET,
-        without: "connect latency, age and opener of connections, failed connects",
-    },
-    Probe {
-        name: "tcp_destroy_sock",
-        at: At::Tracepoint("tcp_destroy_sock"),
-        needs: SOCKET,
-        without: "connections that end between two ticks, and the last interval of all others",
-    },
-    Probe {
-        name: "tcp_retransmit_skb",
-        at: At::Tracepoint("tcp_retransmit_skb"),
-        needs: &[],
-        without: "host-wide retransmits",
-    },
-    Probe {
-        name: "tcp_retransmit_synack",
-        at: At::Tracepoint("tcp_retransmit_synack"),
-        needs: &[],
-        without: "host-wide SYN-ACK retransmits",
-    },
-    Probe { name: "tcp_send_reset", at: At::Tracepoint("tcp_send_reset"), needs: &[], without: "resets sent" },
-    Probe {
-        name: "tcp_receive_reset",
-        at: At::Tracepoint("tcp_receive_reset"),
-        needs: &[],
-        without: "resets received",
-    },
+    hook("tcp_receive_reset", &[], "resets received"),
 ];
+
+const fn hook(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
+    Probe { name, at: At::Tracepoint(name), needs, without, fewer: None }
+}
+
+const fn sampled(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
+    Probe { at: At::Sampled(name), ..hook(name, needs, without) }
+}
+
+const fn iterator(
+    name: &'static str,
+    over: &'static str,
+    needs: &'static [&'static str],
+    without: &'static str,
+) -> Probe {
+    Probe { at: At::Iterator(over), ..hook(name, needs, without) }
+}
 
 #[cfg(test)]
 mod tests {
@@ -181,7 +160,9 @@ mod tests {
     fn every_need_names_an_offset() {
         for probe in PROBES {
             for need in probe.needs {
-                assert!(PATHS.iter().any(|(name, ..)| name.starts_with(need)), "{}: {need}", probe.name);
+                for name in need.split('|') {
+                    assert!(PATHS.iter().any(|(known, ..)| known.starts_with(name)), "{}: {name}", probe.name);
+                }
             }
         }
     }

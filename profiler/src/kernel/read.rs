@@ -1,6 +1,6 @@
 //! Reads everything that the kernel has counted, once per tick, and makes a batch of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -15,7 +15,7 @@ use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit};
 
-use crate::batch::{Batch, DiskRow, Fact, Machine, ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp};
+use crate::batch::{Batch, DiskRow, Fact, HostRow, Machine, ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp};
 use crate::config::Options;
 use crate::error::Error;
 use crate::kernel::decode::take;
@@ -104,11 +104,11 @@ struct Pending {
 impl Kernel {
     /// Loads the programs, attaches them, and takes the first reading, which later ones are compared with.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let (Loaded { mut ebpf, samples, .. }, mut machine) = load_here(options)?;
+        let (Loaded { mut ebpf, .. }, mut machine) = load_here(options)?;
         // Without its map there is nothing to say, as when the object was built without messages.
         let programs_log = options.log_programs.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
         let maps = Maps::take(&mut ebpf)?;
-        let sampler = samples.then(|| Sampler::new(options, &machine.probes)).flatten();
+        let sampler = Sampler::new(options, &machine.probes);
         machine.call_sampling = sampler.as_ref().map_or(0.0, Sampler::share);
         let form_of =
             |name| machine.probes.iter().find(|probe| probe.name == name).and_then(|probe| probe.form.as_deref());
@@ -177,7 +177,7 @@ impl Kernel {
         self.read_exits();
         self.read_tasks()?;
         self.read_shared()?;
-        let disks = self.read_disks()?;
+        let disks = self.read_disks(&host)?;
         self.read_sockets()?;
         self.interval.until = support::monotonic();
         let events = self.maps.events();
@@ -272,14 +272,14 @@ impl Kernel {
         Ok(())
     }
 
-    fn read_disks(&mut self) -> Result<Vec<DiskRow>, Error> {
+    fn read_disks(&mut self, host: &HostRow) -> Result<Vec<DiskRow>, Error> {
         let (mut keys, mut records) = (Vec::<DiskKey>::new(), Vec::<DiskRecord>::new());
         iterate::map(&self.maps.disks, "disks", &mut keys, &mut records)?;
-        let mut rows = Vec::with_capacity(keys.len());
-        for (key, record) in keys.iter().zip(&records) {
-            self.pending.facts.extend(self.names.disk(key.device));
-            rows.push(self.disks.observe(*key, record));
-        }
+        // Stacked devices are known to `/proc/diskstats` alone.
+        let devices: BTreeSet<_> = keys.iter().map(|key| key.device).chain(host.disks.keys().copied()).collect();
+        self.pending.facts.extend(devices.into_iter().filter_map(|device| self.names.disk(device)));
+        let pairs = keys.iter().zip(&records);
+        let mut rows: Vec<_> = pairs.map(|(key, record)| self.disks.observe(*key, record)).collect();
         rows.sort_by_key(|row| row.key);
         Ok(rows)
     }

@@ -1,5 +1,7 @@
 //! Block devices.
 
+use std::collections::BTreeMap;
+
 use profiler_common::disk::{OPS, op};
 
 use crate::batch::{DiskRow, DiskStat, Hist};
@@ -10,8 +12,10 @@ use crate::model::time::{Recent, Reset, Tally};
 pub struct Disk {
     /// Kernel name; `None` until its fact arrives.
     pub name: Option<String>,
-    /// The file behind a loop device.
+    /// The file behind a loop device, the name of a mapped one.
     pub backing: Option<String>,
+    /// Devices that it is stacked on.
+    pub below: Vec<u32>,
     /// By operation ([`profiler_common::disk::op`]).
     pub ops: [Recent<DiskUse>; OPS],
     /// Requests in flight at the end of the last interval, by operation.
@@ -29,11 +33,62 @@ impl Disk {
         self.name.clone().unwrap_or_else(|| format!("{}:{}", device >> 20, device & 0xf_ffff))
     }
 
+    /// Our programs were run for requests of it within the window. For those of stacked devices (dm, md) they are not, since
+    /// no driver is given any: `/proc/diskstats` alone has them.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.ops.iter().any(|usage| usage.sum.requests > 0) || self.in_flight.iter().any(|count| *count > 0)
+    }
+
+    /// Requests of an operation over the window and their time, by our programs, else by `/proc/diskstats`; `None` if it is
+    /// unknown.
+    #[must_use]
+    pub fn latency(&self, operation: u32) -> Option<Latency> {
+        let operation = operation as usize;
+        if self.is_traced() {
+            return self.ops.get(operation)?.sum.latency();
+        }
+        let stat = self.stat_known.then_some(&self.stat.sum)?;
+        let (requests, total_ns) = (*stat.requests.get(operation)?, *stat.request_ns?.get(operation)?);
+        Some(Latency { requests, total_ns })
+    }
+
+    /// Time per request of an operation that passes above the devices that this one is stacked on: its mean less theirs,
+    /// to which others may have requests as well. `None` if it is unknown, or it lies on none.
+    #[must_use]
+    pub fn above_ns(&self, operation: u32, disks: &BTreeMap<u32, Self>) -> Option<u64> {
+        let mut below = Latency::default();
+        for device in &self.below {
+            let Latency { requests, total_ns } = disks.get(device)?.latency(operation)?;
+            below.requests += requests;
+            below.total_ns += total_ns;
+        }
+        // In ticks, a fast device may seem faster than those below it.
+        Some(self.latency(operation)?.mean_ns()?.saturating_sub(below.mean_ns()?))
+    }
+
     /// Share of `span_ns` with at least one request in flight, by `/proc/diskstats`.
     #[must_use]
     pub fn busy_ratio(stat: &DiskStat, span_ns: u64) -> Option<f64> {
         // The kernel counts in ticks, so a busy interval may exceed its length by one.
         (span_ns > 0).then(|| (stat.busy_ns as f64 / span_ns as f64).min(1.0))
+    }
+}
+
+/// Requests and their time, from being asked for to completion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Requests of which the time is known.
+    pub requests: u64,
+    /// Sum of their times.
+    pub total_ns: u64,
+}
+
+impl Latency {
+    /// Time per request; `None` without requests.
+    #[must_use]
+    pub fn mean_ns(self) -> Option<u64> {
+        self.total_ns.checked_div(self.requests)
     }
 }
 
@@ -56,6 +111,16 @@ pub struct DiskUse {
     pub queue: Hist,
     /// Requests by device time.
     pub service: Hist,
+}
+
+impl DiskUse {
+    /// Queue and device time; `None` if requests have one that is unknown.
+    #[must_use]
+    pub fn latency(&self) -> Option<Latency> {
+        let timed = self.service.count();
+        let known = self.queue_unknown == 0 && (timed > 0 || self.requests == 0);
+        known.then_some(Latency { requests: timed, total_ns: self.queue_ns + self.device_ns })
+    }
 }
 
 impl Reset for DiskUse {

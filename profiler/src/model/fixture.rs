@@ -83,7 +83,7 @@ pub(crate) fn named(key: ProcessKey, comm: &str) -> Fact {
 
 /// The facts of [`SDA`].
 pub(crate) fn sda() -> Fact {
-    Fact::Disk { device: SDA, name: "sda".into(), backing: None }
+    Fact::Disk { device: SDA, name: "sda".into(), backing: None, below: Vec::new() }
 }
 
 /// A thread that slept for the whole second, but for `cpu_ns`.

@@ -74,19 +74,29 @@ impl LoopDevice {
 
     /// The device number as batches have it.
     pub fn device(&self) -> u32 {
-        let text = fs::read_to_string(format!("/sys/class/block/{}/dev", self.name())).unwrap();
-        let (major, minor) = text.trim().split_once(':').unwrap();
-        profiler_common::disk::device(major.parse().unwrap(), minor.parse().unwrap())
+        device(self.name())
     }
 
     /// The numbers of its line in `/proc/diskstats` that follow the name.
     pub fn diskstats(&self) -> Vec<u64> {
-        let text = fs::read_to_string("/proc/diskstats").unwrap();
-        let mut lines = text.lines().map(|line| line.split_whitespace().skip(2));
-        let mut line = lines.find(|line| line.clone().next() == Some(self.name())).unwrap();
-        line.next();
-        line.map(|word| word.parse().unwrap()).collect()
+        diskstats(self.name())
     }
+}
+
+/// The number of a device as batches have it.
+pub fn device(name: &str) -> u32 {
+    let text = fs::read_to_string(format!("/sys/class/block/{name}/dev")).unwrap();
+    let (major, minor) = text.trim().split_once(':').unwrap();
+    profiler_common::disk::device(major.parse().unwrap(), minor.parse().unwrap())
+}
+
+/// The numbers of a device's line in `/proc/diskstats` that follow its name.
+pub fn diskstats(name: &str) -> Vec<u64> {
+    let text = fs::read_to_string("/proc/diskstats").unwrap();
+    let mut lines = text.lines().map(|line| line.split_whitespace().skip(2));
+    let mut line = lines.find(|line| line.clone().next() == Some(name)).unwrap();
+    line.next();
+    line.map(|word| word.parse().unwrap()).collect()
 }
 
 impl Drop for LoopDevice {

@@ -68,7 +68,7 @@ fn processes_that_live_between_two_intervals_are_all_there() {
     let ended: Vec<_> = rows.filter(|row| row.state == state::ENDED).map(|row| row.process).collect();
     assert_eq!(ended.len(), PROCESSES);
     assert_eq!(ended.iter().collect::<BTreeSet<_>>().len(), PROCESSES);
-    seen.assert_nothing_lost();
+    seen.assert_counts_whole();
 }
 
 #[test]

@@ -107,10 +107,23 @@ fn dd_reads_and_writes_as_often_as_its_arguments_say() {
 
 #[test]
 fn strace_counts_the_same_calls() {
-    let scratch = Scratch::new();
+    let (scratch, folder) = (Scratch::new(), Scratch::new());
     let report = scratch.path("strace");
+    for name in 0..500 {
+        fs::write(folder.path(&name.to_string()), "").unwrap();
+    }
     let seen = observe(&once(), || {
-        run(Command::new("strace").args(["-f", "-c", "-U", "calls,errors,name", "-o", &report, "ls", "-lR", "/etc"]))
+        run(Command::new("strace").args([
+            "-f",
+            "-c",
+            "-U",
+            "calls,errors,name",
+            "-o",
+            &report,
+            "ls",
+            "-lR",
+            &folder.path(""),
+        ]))
     });
     let pid = traced(&seen, "ls");
     let report = fs::read_to_string(&report).unwrap();

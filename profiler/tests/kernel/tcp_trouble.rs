@@ -128,8 +128,11 @@ fn refused_and_reset_connections_are_counted() {
     });
     let ([refused, reset], sent, elsewhere) = seen.said;
     println!("resets sent {sent}, elsewhere {elsewhere}");
-    assert_eq!(events(&seen, event::RESET_SENT), sent);
     assert!(sent >= 2, "one refuses, one resets");
+    // Before 6.10 nobody is told of a reset that no socket sends; then the probe says so.
+    let probe = seen.machine.probes.iter().find(|probe| probe.name == "tcp_send_reset").unwrap();
+    let unseen = u64::from(!probe.reason.is_empty());
+    assert_eq!(events(&seen, event::RESET_SENT) + unseen, sent, "{probe:?}");
     let received = events(&seen, event::RESET_RECEIVED);
     assert!((2..=2 + elsewhere).contains(&received), "{received} received");
     let of = |pid: u32| {

@@ -172,7 +172,7 @@ fn first_version() -> Batch {
         facts: vec![
             Fact::NetNamespace { netns: 4_026_531_840, name: "host".to_owned() },
             Fact::Process(ProcessFact { process, command: Some("postgres -D /data".to_owned()), ..Default::default() }),
-            Fact::Disk { device: 8 << 20, name: "sda".to_owned(), backing: None },
+            Fact::Disk { device: 8 << 20, name: "sda".to_owned(), backing: None, below: Vec::new() },
         ],
         quality: QualityRow { notes: vec!["made by hand".to_owned()], programs_ns: Some(0), ..Default::default() },
     }

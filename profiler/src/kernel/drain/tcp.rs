@@ -98,6 +98,11 @@ impl Known {
 
     fn row(&mut self, record: &SocketRecord) -> SocketRow {
         let last = &mut self.last;
+        // A connect finds its port only after its socket shows up.
+        if last.local_port == 0 && record.local_port != 0 {
+            last.local_port = record.local_port;
+            self.local = endpoint(&record.local, record.local_port);
+        }
         let mut row = SocketRow {
             sent_bytes: growth(&mut last.bytes_sent, record.bytes_sent),
             acked_bytes: growth(&mut last.bytes_acked, record.bytes_acked),

@@ -118,6 +118,7 @@ fn disk(line: &str) -> Option<(u32, &str, DiskStat)> {
     let stat = DiskStat {
         requests: [values[0], values[4], values[15], values[11]],
         bytes: [bytes(values[2]), bytes(values[6]), 0, bytes(values[13])],
+        request_ns: Some([3, 7, 16, 14].map(|place: usize| values[place].saturating_mul(MS))),
         busy_ns: values[9].saturating_mul(MS),
         in_flight: values[8],
     };
@@ -186,15 +187,22 @@ mod tests {
 
     #[test]
     fn disk_lines_grew_with_the_kernel() {
-        let text = "   8       0 sda 1 9 4 9 2 9 6 9 3 70 99\n\
-                    \x20  8      16 sdb 1 9 4 9 2 9 6 9 3 70 99 5 9 8 9\n\
-                    \x20254       0 cciss/c0d0 1 9 4 9 2 9 6 9 3 70 99 5 9 8 9 7 9\n\
+        let text = "   8       0 sda 1 9 4 11 2 9 6 12 3 70 99\n\
+                    \x20  8      16 sdb 1 9 4 11 2 9 6 12 3 70 99 5 9 8 13\n\
+                    \x20254       0 cciss/c0d0 1 9 4 11 2 9 6 12 3 70 99 5 9 8 13 7 14\n\
                     \x20  8       1 sda1 1 2 3 4\n   8 what\n";
         let read: Vec<_> = disks(text).collect();
-        let plain =
-            DiskStat { requests: [1, 2, 0, 0], bytes: [4 * 512, 6 * 512, 0, 0], busy_ns: 70_000_000, in_flight: 3 };
-        let discards = DiskStat { requests: [1, 2, 0, 5], bytes: [4 * 512, 6 * 512, 0, 8 * 512], ..plain };
-        let flushes = DiskStat { requests: [1, 2, 7, 5], ..discards };
+        let ms = |times: [u64; 4]| Some(times.map(|ms| ms * MS));
+        let plain = DiskStat {
+            requests: [1, 2, 0, 0],
+            bytes: [4 * 512, 6 * 512, 0, 0],
+            request_ns: ms([11, 12, 0, 0]),
+            busy_ns: 70 * MS,
+            in_flight: 3,
+        };
+        let (bytes, request_ns) = ([4 * 512, 6 * 512, 0, 8 * 512], ms([11, 12, 0, 13]));
+        let discards = DiskStat { requests: [1, 2, 0, 5], bytes, request_ns, ..plain };
+        let flushes = DiskStat { requests: [1, 2, 7, 5], request_ns: ms([11, 12, 14, 13]), ..discards };
         assert_eq!(
             read,
             [(8 << 20, "sda", plain), (8 << 20 | 16, "sdb", discards), (254 << 20, "cciss/c0d0", flushes)]

@@ -75,6 +75,7 @@ pub fn second(number: u64) -> Batch {
     let stat = DiskStat {
         requests: [800, 530, 36, 0],
         bytes: [104_857_600, 3_112_960, 0, 0],
+        request_ns: Some([840 * MS, 4_180 * MS, 216 * MS, 0]),
         busy_ns: 970 * MS,
         in_flight: 14,
     };

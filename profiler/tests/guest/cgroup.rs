@@ -1,0 +1,103 @@
+//! Processes in control groups: their names, and what a limit does to them.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+
+use profiler::batch::Fact;
+
+use super::group::{Group, is_version_1};
+use crate::kernel::child::{clock, fork};
+use crate::kernel::device::Scratch;
+use crate::kernel::observe::{assert_close, every, observe, once, tool};
+
+const MIB: usize = 1 << 20;
+
+/// In version 1 a process has a group for each controller, and is called after the deepest.
+#[test]
+fn a_process_is_in_the_group_that_it_entered() {
+    let group = Group::new("cpu");
+    let seen = observe(&once(), || {
+        let mut child = fork(|parent| {
+            group.enter();
+            parent.say([1]);
+            parent.hear();
+        });
+        child.hear::<1>();
+        let told = fs::read_to_string(format!("/proc/{}/cgroup", child.pid)).unwrap();
+        (child, told)
+    });
+    let (child, told) = &seen.said;
+    let mut facts = seen.batches.iter().flat_map(|batch| &batch.facts);
+    let mine = |fact: &&Fact| matches!(fact, Fact::Process(fact) if fact.process.pid == child.pid);
+    let Some(Fact::Process(fact)) = facts.rfind(mine) else { panic!("the child is unknown") };
+    assert!(told.lines().any(|line| line.ends_with(&format!(":{}", group.path))), "{told}");
+    assert_eq!(fact.cgroup.as_deref(), Some(group.path.as_str()), "{told}");
+}
+
+#[test]
+fn a_throttled_thread_waits_for_its_cpu() {
+    let group = Group::new("cpu");
+    if is_version_1() {
+        group.set("cpu.cfs_period_us", "100000");
+        group.set("cpu.cfs_quota_us", "20000");
+    } else {
+        group.set("cpu.max", "20000 100000");
+    }
+    let seen = observe(&every(100), || {
+        let child = fork(|_| {
+            group.enter();
+            while clock(libc::CLOCK_THREAD_CPUTIME_ID) < 200_000_000 {}
+        });
+        (child.pid, child.end())
+    });
+    let (pid, books) = &seen.said;
+    let sum = |value: fn(&profiler::batch::TaskRow) -> u64| seen.sum(*pid, value);
+    let (cpu, blocked) = (sum(|row| row.cpu_ns), sum(|row| row.blocked_ns));
+    let runq = sum(|row| row.runq_wakeup_ns + row.runq_preempted_ns);
+    println!("cpu {cpu} run queue {runq} blocked {blocked} {books:?}");
+    assert!(group.cpu_stat("nr_throttled ") > 0);
+    assert_eq!((cpu, runq), (books.cpu_ns, books.run_delay_ns));
+    assert_close("sum of states", cpu + runq + blocked, sum(|row| row.wall_ns), 0.01);
+    assert!(runq > 2 * cpu, "with a fifth of a CPU");
+}
+
+#[test]
+fn a_file_beyond_the_memory_limit_is_fetched_again() {
+    const LENGTH: usize = 48 * MIB;
+    let group = Group::new("memory");
+    let limit = if is_version_1() { "memory.limit_in_bytes" } else { "memory.max" };
+    group.set(limit, &(16 * MIB).to_string());
+    let scratch = Scratch::new();
+    let path = scratch.file("big", LENGTH);
+    // Else it would be in memory already, at our own expense.
+    tool("dd", &[&format!("of={path}"), "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
+    let seen = observe(&every(200), || {
+        let mut child = fork(|parent| {
+            group.enter();
+            for _ in 0..2 {
+                read_all(&path);
+            }
+            parent.say([own_read_bytes()]);
+        });
+        let pid = child.pid;
+        let [truth] = child.hear();
+        child.end();
+        (pid, truth)
+    });
+    let (pid, truth) = seen.said;
+    let ours = seen.sum(pid, |row| row.storage_read_bytes.unwrap());
+    println!("fetched {ours}, in truth {truth}");
+    assert_eq!(ours, truth);
+    assert!(truth >= 2 * (LENGTH - 16 * MIB) as u64, "{truth}");
+}
+
+fn read_all(path: &str) {
+    let (mut file, mut buffer) = (File::open(path).unwrap(), vec![0; 256 * 1024]);
+    while file.read(&mut buffer).unwrap() > 0 {}
+}
+
+/// What the kernel says that was fetched for the calling process.
+fn own_read_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").unwrap();
+    text.lines().find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok()).unwrap()
+}

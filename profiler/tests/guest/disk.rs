@@ -1,0 +1,145 @@
+//! Disks whose latency is known.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::process::{self, Command};
+
+use profiler::batch::DiskRow;
+use profiler::field::{Scope, Subject, Table, Value, sheet};
+use profiler::model::{Model, Window};
+use profiler_common::disk::op;
+
+use crate::kernel::child::{clock, fork};
+use crate::kernel::device::{device, diskstats};
+use crate::kernel::observe::{Seen, assert_close, observe, once, tool};
+
+const MS: u64 = 1_000_000;
+const READS: u64 = 40;
+
+/// Memory as direct reads want it.
+#[repr(align(4096))]
+struct Page([u8; 4096]);
+
+/// Reads one page after another with a process of its own; how long each read took it, on average.
+fn read_pages(path: &str) -> u64 {
+    let mut child = fork(|parent| {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
+        let mut page = Page([0; 4096]);
+        let begin = clock(libc::CLOCK_MONOTONIC);
+        for place in 0..READS {
+            file.read_exact_at(&mut page.0, place * 4096).unwrap();
+        }
+        parent.say([(clock(libc::CLOCK_MONOTONIC) - begin) / READS]);
+    });
+    let [took_ns] = child.hear();
+    child.end();
+    took_ns
+}
+
+/// Rows of a device.
+fn rows_of<T>(seen: &Seen<T>, device: u32) -> Vec<&DiskRow> {
+    let rows = seen.batches.iter().flat_map(|batch| &batch.disks);
+    rows.filter(|row| row.key.device == device && row.requests > 0).collect()
+}
+
+/// A disk on which each read takes no less than `nominal_ns`. Its timer is late when the emulator gets no CPU, so the truth
+/// is what the kernel itself has summed up, and what the reader waited for.
+#[track_caller]
+fn each_read_takes(name: &str, nominal_ns: u64) {
+    let device = device(name);
+    let seen = observe(&once(), || {
+        let before = diskstats(name);
+        let took_ns = read_pages(&format!("/dev/{name}"));
+        let after = diskstats(name);
+        (took_ns, [0, 3].map(|place| after[place] - before[place]))
+    });
+    let (took_ns, [requests, all_ms]) = seen.said;
+    let mine = rows_of(&seen, device);
+    let [row] = mine[..] else { panic!("{mine:?}") };
+    assert_eq!((row.key.op, row.requests, row.bytes, requests), (op::READ, READS, READS * 4096, READS));
+    assert_eq!((row.service.count(), row.queue.count(), row.queue_unknown), (READS, READS, 0));
+    // The kernel looks at its clock after us, in the emulator a tenth of a millisecond.
+    assert_close("request time", row.queue_ns + row.device_ns, all_ms * MS, 0.02);
+    let (device_ns, request_ns) = (row.device_ns / READS, (row.queue_ns + row.device_ns) / READS);
+    println!("{name}: reader {took_ns}, request {request_ns}, device {device_ns}");
+    assert!(device_ns >= nominal_ns, "{device_ns}");
+    let beyond_ns = took_ns.checked_sub(request_ns);
+    assert!(beyond_ns.is_some_and(|ns| ns < nominal_ns / 5), "{took_ns} for the reader, of a request {request_ns}");
+    let bounds = row.service.slots.iter().map(|(slot, count)| (row.service.bounds(*slot), count));
+    let (least_ns, most_ns) =
+        bounds.fold((0, 0), |sum, ((low, high), count)| (sum.0 + low * count, sum.1 + high * count));
+    assert!((least_ns..most_ns).contains(&row.device_ns), "{:?}", row.service);
+    let (fastest_ns, _) = row.service.bounds(row.service.slots[0].0);
+    assert!((nominal_ns * 7 / 8..=nominal_ns * 9 / 8).contains(&fastest_ns), "{:?}", row.service);
+}
+
+#[test]
+fn a_null_block_device_takes_what_its_timer_says() {
+    each_read_takes("nullb0", 10 * MS);
+}
+
+#[test]
+fn a_disk_of_the_emulator_takes_what_it_was_told() {
+    each_read_takes("vdb", 20 * MS);
+}
+
+/// A device that passes its requests on to another after 15 ms, removed when dropped.
+struct Delayed {
+    /// What device mapper calls it.
+    name: String,
+    /// Its name in `/proc/diskstats`.
+    kernel_name: String,
+}
+
+impl Delayed {
+    fn over(below: &str) -> Self {
+        let name = format!("profiler-test-{}", process::id());
+        let sectors = fs::read_to_string(format!("/sys/class/block/{below}/size")).unwrap();
+        let table = format!("0 {} delay /dev/{below} 0 15", sectors.trim());
+        tool("dmsetup", &["create", &name, "--table", &table]);
+        let delayed = Self { kernel_name: kernel_name(&name), name };
+        // Nobody else makes the nodes.
+        tool("dmsetup", &["mknodes"]);
+        delayed
+    }
+}
+
+impl Drop for Delayed {
+    fn drop(&mut self) {
+        drop(Command::new("dmsetup").args(["remove", &self.name]).status());
+    }
+}
+
+fn kernel_name(name: &str) -> String {
+    let told = tool("dmsetup", &["info", "-c", "--noheadings", "-o", "blkdevname", name]);
+    told.trim().to_owned()
+}
+
+#[test]
+fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
+    let disk = Delayed::over("vdb");
+    let (above, below) = (device(&disk.kernel_name), device("vdb"));
+    let seen = observe(&once(), || read_pages(&format!("/dev/mapper/{}", disk.name)));
+    assert!(rows_of(&seen, above).is_empty(), "its requests are given to no driver");
+    let mut model = Model::new(seen.machine.clone(), Window::Whole);
+    seen.batches.iter().for_each(|batch| model.apply(batch));
+    let sheet = sheet(&model, Table::Disks, &Scope::default());
+    let cell = |device: u32, id: &str| -> &Value {
+        let row = sheet.rows.iter().find(|row| row.subject == Subject::Disk(device, op::READ)).unwrap();
+        let column = sheet.columns.iter().position(|column| column.id == id).unwrap();
+        &row.cells[column]
+    };
+    let ns = |device: u32, id: &str| {
+        let Value::Nanos(ns) = cell(device, id) else { panic!("{id}: {:?}", cell(device, id)) };
+        *ns
+    };
+    let (took_ns, mean_ns) = (seen.said, ns(above, "disk.latency_mean_ns"));
+    let (above_ns, below_ns) = (ns(above, "disk.above_mean_ns"), ns(below, "disk.latency_mean_ns"));
+    println!("reader {took_ns}, mean {mean_ns}, above {above_ns}, below {below_ns}");
+    assert_eq!(cell(above, "disk.backing"), &Value::Text(format!("{} on vdb", disk.name)));
+    assert_eq!(model.disks[&above].latency(op::READ).map(|latency| latency.requests), Some(READS));
+    assert_close("mean", mean_ns, took_ns, 0.1);
+    // The reader has to wake up as well, and the kernel counts in ticks of 4 ms.
+    assert_close("above", above_ns, took_ns - below_ns, 0.15);
+    assert!(above_ns > 13 * MS && below_ns > 20 * MS, "{above_ns} {below_ns}");
+}

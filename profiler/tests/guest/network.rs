@@ -1,0 +1,124 @@
+//! Cables that delay or lose what is sent.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use profiler_common::tcp::event;
+
+use crate::kernel::child::{Child, clock, fork};
+use crate::kernel::network::{Cable, Namespace, SERVER, own_counters};
+use crate::kernel::observe::{every, observe, until};
+use crate::kernel::tcp::{ask, quiet, same_as_ss, send, serve};
+
+const PORT: u16 = 7003;
+const EXCHANGES: u64 = 20;
+
+/// Sets what the end of the cable in a namespace does with what it sends.
+fn shape(end: &Namespace, arguments: &[&str]) {
+    end.run(&[&["tc", "qdisc", "replace", "dev", "cable", "root", "netem"], arguments].concat());
+}
+
+/// Sends back each byte that comes.
+fn echo(namespace: &Namespace) -> Child {
+    let mut child = fork(|parent| {
+        namespace.enter();
+        let listener = TcpListener::bind((SERVER, PORT)).unwrap();
+        parent.say([1]);
+        let (mut connection, _) = listener.accept().unwrap();
+        connection.set_nodelay(true).unwrap();
+        let mut byte = [0];
+        for _ in 0..EXCHANGES {
+            connection.read_exact(&mut byte).unwrap();
+            connection.write_all(&byte).unwrap();
+        }
+        parent.hear();
+    });
+    child.hear::<1>();
+    child
+}
+
+/// Connects, sends bytes one by one, and waits for the answer to each; the longest of these waits.
+fn exchange(namespace: &Namespace) -> (Child, u64) {
+    let mut child = fork(|parent| {
+        namespace.enter();
+        let (mut connection, mut longest_ns) = timed(|| TcpStream::connect((SERVER, PORT)).unwrap());
+        connection.set_nodelay(true).unwrap();
+        let mut byte = [0];
+        for _ in 0..EXCHANGES {
+            let ((), took_ns) = timed(|| {
+                connection.write_all(&byte).unwrap();
+                connection.read_exact(&mut byte).unwrap();
+            });
+            longest_ns = longest_ns.max(took_ns);
+        }
+        parent.say([longest_ns]);
+        parent.hear();
+    });
+    let [longest_ns] = child.hear();
+    (child, longest_ns)
+}
+
+fn timed<T>(act: impl FnOnce() -> T) -> (T, u64) {
+    let begin = clock(libc::CLOCK_MONOTONIC);
+    let result = act();
+    (result, clock(libc::CLOCK_MONOTONIC) - begin)
+}
+
+/// Each sample of the smoothed round-trip time is as long as the delay at least, and no longer than what the client waits.
+#[test]
+fn delay_of_both_ends_is_the_round_trip_time() {
+    let cable = Cable::new();
+    for end in [&cable.server, &cable.client] {
+        shape(end, &["delay", "20ms"]);
+    }
+    let seen = observe(&every(200), || {
+        let server = echo(&cable.server);
+        let client = exchange(&cable.client);
+        (server, client, quiet(&cable, PORT))
+    });
+    let (_, (_, longest_ns), [at_server, at_client]) = &seen.said;
+    same_as_ss(&seen, cable.server.inode(), at_server);
+    let row = same_as_ss(&seen, cable.client.inode(), at_client);
+    let (srtt_us, least_us) = (row.srtt_us.unwrap(), row.min_rtt_us.unwrap());
+    println!("srtt {srtt_us} µs, least {least_us} µs, longest wait {longest_ns} ns");
+    assert!((40_000..46_000).contains(&least_us), "{least_us}");
+    assert!(least_us <= srtt_us && u64::from(srtt_us) * 1_000 <= *longest_ns, "{srtt_us} {longest_ns}");
+}
+
+/// Segments sent again, in all network namespaces in which something may happen.
+fn sent_again(cable: &Cable) -> u64 {
+    let all = [cable.server.counters(), cable.client.counters(), own_counters()];
+    all.iter().map(|counters| counters["TcpRetransSegs"]).sum()
+}
+
+#[test]
+fn an_outage_is_counted_like_nstat_and_ss() {
+    let cable = Cable::new();
+    let seen = observe(&every(200), || {
+        let before = sent_again(&cable);
+        let server = serve(&cable.server, PORT);
+        let mut client = ask(&cable.client, PORT, |parent, mut connection| {
+            send(&mut connection, 1_000);
+            parent.say([1]);
+            parent.hear();
+        });
+        shape(&cable.client, &["loss", "100%"]);
+        client.say(0);
+        client.hear::<1>();
+        until("it was sent three times again", || {
+            let told = cable.client.connection_to(PORT).pair("retrans").1;
+            if told.parse::<u64>().unwrap() >= 3 { Ok(()) } else { Err(told) }
+        });
+        cable.client.run(&["tc", "qdisc", "delete", "dev", "cable", "root"]);
+        let told = quiet(&cable, PORT);
+        (server, client, told, sent_again(&cable) - before)
+    });
+    let (_, _, [at_server, at_client], truth) = &seen.said;
+    let row = same_as_ss(&seen, cable.client.inode(), at_client);
+    same_as_ss(&seen, cable.server.inode(), at_server);
+    let events = |event: u32| seen.batches.iter().map(|batch| batch.tcp_events[event as usize]).sum::<u64>();
+    let (segments, syn_acks) = (events(event::RETRANSMIT), events(event::RETRANSMIT_SYNACK));
+    println!("{segments} + {syn_acks} = {truth}, of the connection {}", row.total.retransmits);
+    assert!(row.total.retransmits >= 3, "{row:?}");
+    assert_eq!(segments + syn_acks, *truth);
+}
