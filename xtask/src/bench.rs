@@ -17,7 +17,6 @@ mod report;
 mod rounds;
 mod screen;
 mod summary;
-mod table;
 mod verdict;
 
 use std::env;

@@ -47,6 +47,11 @@ impl Layout {
         self.target.join("ebpf")
     }
 
+    /// Kernels, images and logs of virtual machines.
+    pub fn vm(&self) -> PathBuf {
+        self.target.join("vm")
+    }
+
     /// The release build of the program.
     pub fn program(&self) -> Result<PathBuf> {
         Ok(self.target.join(host()?).join("release/profiler"))

@@ -10,8 +10,10 @@ mod child;
 mod layout;
 mod run;
 mod setup;
+mod table;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Command {
     Tidy,
     /// Measure what the profiler costs, against its peers
     Bench(bench::Args),
+    /// Boot other kernels, and run the kernel tests there
+    Vm(vm::Args),
     /// A workload of `bench`
     #[command(hide = true)]
     BenchLoad(bench::load::Args),
@@ -65,6 +69,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test => test::main(&layout),
         Command::Tidy => tidy::main(&layout),
         Command::Bench(args) => bench::main(&layout, &args),
+        Command::Vm(args) => vm::main(&layout, &args),
         Command::BenchLoad(args) => bench::load::main(&args),
     }
 }

@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
+pub use self::kernel::executable;
 use self::tally::Tally;
 use crate::build::{self, Warnings};
 use crate::child;
@@ -22,6 +23,8 @@ use crate::tidy;
 const USER_SPACE: [&str; 3] = ["--workspace", "--exclude", "profiler-ebpf"];
 /// The test target that needs root and a real kernel.
 const KERNEL_TESTS: &str = "kernel";
+/// The same tests and those that need a virtual machine.
+pub const GUEST_TESTS: &str = "guest";
 
 pub fn main(layout: &Layout) -> Result<ExitCode> {
     let decision = setup::ensure(layout)?;
@@ -121,7 +124,7 @@ fn integration_tests(layout: &Layout) -> Result<Vec<String>> {
             let Some(name) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else {
                 continue;
             };
-            if path.extension().is_some_and(|end| end == "rs") && name != KERNEL_TESTS {
+            if path.extension().is_some_and(|end| end == "rs") && name != KERNEL_TESTS && name != GUEST_TESTS {
                 names.push(name);
             }
         }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::compare::{Comparison, Row};
-use super::table::{Table, number, ratio};
 use super::verdict::Verdict;
 use super::{cost, programs};
+use crate::table::{Table, number, ratio};
 
 /// The machine on which the budgets were set; a slower one pays more for the same program.
 const BUDGET_READ_NS: u32 = 119;

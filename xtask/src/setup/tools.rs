@@ -16,6 +16,11 @@ const TOOLS: &[Tool] = &[
     Tool { program: "ip", package: "iproute2" },
     Tool { program: "tc", package: "iproute2" },
     Tool { program: "mkfs.ext4", package: "e2fsprogs" },
+    Tool { program: "dmsetup", package: "dmsetup" },
+    Tool { program: "busybox", package: "busybox-static" },
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" },
+    Tool { program: "lz4", package: "lz4" },
+    Tool { program: "zstd", package: "zstd" },
     Tool { program: "tmux", package: "tmux" },
     Tool { program: "strace", package: "strace" },
 ];

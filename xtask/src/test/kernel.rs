@@ -15,7 +15,7 @@ use crate::setup::is_root;
 /// Under CI a test that cannot run has failed; elsewhere it is said loudly.
 pub fn run(layout: &Layout, tally: &mut Tally) -> Result<()> {
     let package = layout.root.join("profiler");
-    let ready = executable(layout, &package).and_then(|file| as_root(&file, &package));
+    let ready = executable(layout, KERNEL_TESTS).and_then(|file| as_root(&file, &package));
     match ready {
         Ok(mut tests) => tally.count(&mut tests),
         Err(error) if super::is_ci() => Err(error.context("kernel tests NOT run")),
@@ -26,12 +26,10 @@ pub fn run(layout: &Layout, tally: &mut Tally) -> Result<()> {
     }
 }
 
-fn executable(layout: &Layout, package: &Path) -> Result<PathBuf> {
-    if !package.join("tests").join(KERNEL_TESTS).with_extension("rs").is_file() {
-        bail!("there is no profiler/tests/{KERNEL_TESTS}.rs");
-    }
+/// Builds one of the profiler's test targets; where it is.
+pub fn executable(layout: &Layout, target: &str) -> Result<PathBuf> {
     let mut build = child::cargo();
-    build.args(["test", "--package", "profiler", "--test", KERNEL_TESTS, "--no-run"]);
+    build.args(["test", "--package", "profiler", "--test", target, "--no-run"]);
     build.arg("--message-format=json-render-diagnostics").current_dir(&layout.root);
     let output = build.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("failed to start `{}`", child::shown(&build)))?;
@@ -39,13 +37,13 @@ fn executable(layout: &Layout, package: &Path) -> Result<PathBuf> {
         bail!("they do not compile");
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    messages.lines().find_map(built_test).context("cargo named no executable for them")
+    messages.lines().find_map(|message| built_test(message, target)).context("cargo named no executable for them")
 }
 
-/// The path in Cargo's message about the kernel tests; `None` for every other message.
-fn built_test(message: &str) -> Option<PathBuf> {
+/// The path in Cargo's message about a test target; `None` for every other message.
+fn built_test(message: &str, target: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
-    let ours = message["target"]["name"] == KERNEL_TESTS && message["target"]["kind"][0] == "test";
+    let ours = message["target"]["name"] == target && message["target"]["kind"][0] == "test";
     ours.then(|| message["executable"].as_str().map(PathBuf::from))?
 }
 
@@ -75,8 +73,8 @@ mod tests {
     fn the_executable_is_found_among_cargo_messages() {
         let ours = r#"{"reason":"compiler-artifact","target":{"kind":["test"],"name":"kernel"},"executable":"/t/k-1"}"#;
         let other = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"kernel"},"executable":null}"#;
-        assert_eq!(built_test(ours), Some(PathBuf::from("/t/k-1")));
-        assert_eq!(built_test(other), None);
-        assert_eq!(built_test("not json"), None);
+        assert_eq!(built_test(ours, "kernel"), Some(PathBuf::from("/t/k-1")));
+        assert_eq!(built_test(other, "kernel"), None);
+        assert_eq!(built_test("not json", "kernel"), None);
     }
 }

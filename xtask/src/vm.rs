@@ -1,0 +1,159 @@
+//! `cargo xtask vm`: boots other kernels under emulation, and runs the kernel tests in each.
+
+mod boot;
+mod btf;
+mod fetch;
+mod image;
+mod matrix;
+mod outcome;
+mod page;
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+pub use self::matrix::{GUESTS, Guest};
+pub use self::outcome::Outcome;
+use crate::build::{self, Warnings};
+use crate::layout::Layout;
+use crate::setup::{self, tools};
+use crate::test;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which guests
+    #[arg(required_unless_present_any = ["all", "types"])]
+    names: Vec<String>,
+    /// All of them; if all is well, docs/KERNELS.md tells so
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Cut the types of all kernels anew, for the tests of the offset resolver
+    #[arg(long, conflicts_with_all = ["names", "all"])]
+    types: bool,
+    /// Only tests whose name contains this; may be repeated
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
+    /// How many run at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
+pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
+    if args.types {
+        tools::require()?;
+        return btf::refresh(layout).map(|()| ExitCode::SUCCESS);
+    }
+    let guests = chosen(args)?;
+    let outcomes = run(layout, &guests, &args.test, args.jobs)?;
+    print!("{}", page::text(&outcomes));
+    let sound =
+        outcomes.len() == guests.len() && outcomes.iter().all(|(guest, outcome)| outcome.faults(guest).is_empty());
+    if sound && args.all && args.test.is_empty() {
+        page::write(layout, &outcomes)?;
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn chosen(args: &Args) -> Result<Vec<&'static Guest>> {
+    if args.all {
+        return Ok(GUESTS.iter().collect());
+    }
+    let known = |name: &String| {
+        let names: Vec<_> = GUESTS.iter().map(|guest| guest.name).collect();
+        let guest = GUESTS.iter().find(|guest| guest.name == *name);
+        guest.with_context(|| format!("there is no guest `{name}`, but {}", names.join(", ")))
+    };
+    args.names.iter().map(known).collect()
+}
+
+/// Boots guests, a few at a time, and says how each went. Those that did not come to their end are missing.
+pub fn run(
+    layout: &Layout,
+    guests: &[&'static Guest],
+    tests: &[String],
+    jobs: usize,
+) -> Result<Vec<(&'static Guest, Outcome)>> {
+    let bench = Bench::new(layout, guests)?;
+    let (waiting, ended) = (Mutex::new(VecDeque::from_iter(guests)), Mutex::new(Vec::new()));
+    let poisoned = || anyhow!("another guest's thread panicked");
+    thread::scope(|scope| {
+        let work = || -> Result<()> {
+            loop {
+                let Some(guest) = waiting.lock().map_err(|_| poisoned())?.pop_front() else { return Ok(()) };
+                match bench.run(guest, tests) {
+                    Ok(outcome) => {
+                        println!("{}: {} tests in {} s", guest.name, outcome.tests.len(), outcome.took.as_secs());
+                        ended.lock().map_err(|_| poisoned())?.push((*guest, outcome));
+                    }
+                    Err(error) => println!("{}: error: {error:#}", guest.name),
+                }
+            }
+        };
+        let workers: Vec<_> = (0..jobs.clamp(1, guests.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| poisoned())?)
+    })?;
+    let mut outcomes = ended.into_inner().map_err(|_| poisoned())?;
+    outcomes.sort_by_key(|(guest, _)| GUESTS.iter().position(|known| known.name == guest.name));
+    for (guest, outcome) in &outcomes {
+        for fault in outcome.faults(guest) {
+            println!("{}: {fault}; see `{}`", guest.name, folder(layout, guest).display());
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Everything that guests have in common, and where each has its own.
+struct Bench<'a> {
+    layout: &'a Layout,
+    disk: PathBuf,
+    kernels: Vec<(&'static str, fetch::Fetched)>,
+    /// Held, so that nobody else changes the disk under a guest.
+    _lock: File,
+}
+
+impl<'a> Bench<'a> {
+    fn new(layout: &'a Layout, guests: &[&Guest]) -> Result<Self> {
+        tools::require()?;
+        let decision = setup::ensure(layout)?;
+        build::objects(layout, &decision, Warnings::Show)?;
+        build::program(layout)?;
+        let tests = test::executable(layout, test::GUEST_TESTS)?;
+        let lock = lock(&layout.vm())?;
+        let kernels = matrix::KERNELS.iter().filter(|kernel| guests.iter().any(|guest| guest.kernel == kernel.name));
+        let kernels = kernels.map(|kernel| Ok((kernel.name, fetch::fetch(layout, kernel)?))).collect::<Result<_>>()?;
+        let disk = image::disk(&layout.vm(), &tests, &layout.program()?)?;
+        Ok(Self { layout, disk, kernels, _lock: lock })
+    }
+
+    fn run(&self, guest: &Guest, tests: &[String]) -> Result<Outcome> {
+        let kernel = self.kernels.iter().find(|(name, _)| *name == guest.kernel);
+        let Some((_, kernel)) = kernel else { bail!("there is no kernel `{}`", guest.kernel) };
+        let folder = folder(self.layout, guest);
+        create(&folder)?;
+        let initial = image::initial(&folder, kernel)?;
+        let (said, took) = boot::boot(&folder, guest, tests, &kernel.image, &initial, &self.disk)?.end()?;
+        Outcome::parse(&said, took)
+    }
+}
+
+/// Where a guest's images and logs are.
+fn folder(layout: &Layout, guest: &Guest) -> PathBuf {
+    layout.vm().join("guests").join(guest.name)
+}
+
+/// Waits until no other `cargo xtask vm` runs here.
+fn lock(folder: &Path) -> Result<File> {
+    create(folder)?;
+    let path = folder.join("lock");
+    let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    lock.with_context(|| format!("failed to lock `{}`", path.display()))
+}
+
+fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))
+}

@@ -1,0 +1,86 @@
+//! Boots a guest under emulation, and reads what it says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::matrix::Guest;
+use crate::child;
+
+/// How long a guest may take before it is stopped.
+const LIMIT: Duration = Duration::from_mins(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A guest that is on its way.
+pub struct Booted {
+    emulator: Child,
+    started: Instant,
+    console: PathBuf,
+    results: PathBuf,
+}
+
+/// Starts a guest.
+pub fn boot(
+    folder: &Path,
+    guest: &Guest,
+    tests: &[String],
+    image: &Path,
+    initial: &Path,
+    disk: &Path,
+) -> Result<Booted> {
+    let (console, results) = (folder.join("console"), folder.join("results"));
+    let qemu = child::find_program("qemu-system-x86_64").context("`qemu-system-x86_64` is not installed")?;
+    let mut command = Command::new(qemu);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536", "-smp", guest.cpus]);
+    command.args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(image).arg("-initrd").arg(initial);
+    let absent: Vec<_> = guest.absent().collect();
+    let orders = format!("guest.tests={} guest.absent={}", tests.join(","), absent.join(","));
+    command.args(["-append", &format!("console=ttyS0 panic=-1 quiet {orders} {}", guest.append)]);
+    // Written to for this boot only.
+    command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.display()));
+    command.args(["-drive", NULL_DISK]);
+    for line in [&console, &results] {
+        fs::write(line, "").with_context(|| format!("failed to write `{}`", line.display()))?;
+        command.arg("-serial").arg(format!("file:{}", line.display()));
+    }
+    command.env("TMPDIR", folder).stdin(Stdio::null()).stdout(Stdio::null());
+    let emulator = command.spawn().context("failed to start the emulator")?;
+    Ok(Booted { emulator, started: Instant::now(), console, results })
+}
+
+/// A disk on which each read takes 20 ms, independent of all others.
+const NULL_DISK: &str = "driver=null-co,node-name=slow,size=64M,latency-ns=20000000,read-zeroes=on,if=virtio";
+
+impl Booted {
+    /// Waits for its end; what it said, and how long it took. The error tells where its console is.
+    pub fn end(mut self) -> Result<(String, Duration)> {
+        let console = self.console.display().to_string();
+        let status = loop {
+            match self.emulator.try_wait().context("failed to wait for the emulator")? {
+                Some(status) => break status,
+                None if self.started.elapsed() >= LIMIT => {
+                    bail!("it took longer than {} s; see `{console}`", LIMIT.as_secs())
+                }
+                None => thread::sleep(POLL),
+            }
+        };
+        if !status.success() {
+            bail!("the emulator ended with {status}; see `{console}`");
+        }
+        let said = fs::read(&self.results).with_context(|| format!("failed to read `{}`", self.results.display()))?;
+        Ok((String::from_utf8_lossy(&said).replace('\r', ""), self.started.elapsed()))
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to stop.
+        drop(self.emulator.kill());
+        drop(self.emulator.wait());
+    }
+}

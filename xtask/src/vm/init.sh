@@ -1,0 +1,43 @@
+#!/usr/bin/busybox sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+mount() { busybox mount "$@"; }
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+[ -c /dev/null ] || mount -t devtmpfs dev /dev
+mount -t tmpfs run /run
+busybox mkdir -p /dev/shm && mount -t tmpfs shm /dev/shm
+mount -t tracefs trace /sys/kernel/tracing
+mount -t securityfs security /sys/kernel/security
+mount -t bpf bpf /sys/fs/bpf
+busybox ln -sf /proc/self/fd /dev/fd
+ip link set lo up
+
+# The host's order of battle: `name=value` words of the kernel's command line.
+for word in $(busybox cat /proc/cmdline); do
+    case $word in
+    guest.*=*) export "GUEST_$(echo "${word%%=*}" | busybox cut -d. -f2 | busybox tr a-z A-Z)=${word#*=}" ;;
+    esac
+done
+if [ "$GUEST_CGROUP" = 1 ]; then
+    mount -t tmpfs cgroup /sys/fs/cgroup
+    for controller in cpu memory; do
+        busybox mkdir "/sys/fs/cgroup/$controller"
+        mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller"
+    done
+else
+    mount -t cgroup2 cgroup /sys/fs/cgroup
+fi
+
+exec >/dev/ttyS1 2>&1
+echo "@@ doctor"
+/profiler doctor --json
+echo "@@ tests"
+cd /tmp
+# shellcheck disable=SC2086
+/tests --test-threads=1 $(echo "$GUEST_TESTS" | busybox tr , ' ') &
+tests=$!
+# Should it hang, the console tells where, before the host's patience ends.
+(busybox sleep 240 && echo 1 >/proc/sys/kernel/sysrq && echo w >/proc/sysrq-trigger && echo l >/proc/sysrq-trigger) &
+wait $tests
+echo "@@ ended $?"
+busybox poweroff -f

@@ -1,0 +1,105 @@
+//! What a guest said: which probes its kernel took, and how the tests went.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::matrix::Guest;
+
+/// A guest's answers.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the profiler says of its host.
+    pub host: Host,
+    /// Whether each test passed.
+    pub tests: BTreeMap<String, bool>,
+    pub took: Duration,
+}
+
+/// What `profiler doctor --json` says.
+#[derive(Debug, Deserialize)]
+pub struct Host {
+    pub kernel: String,
+    pub probes: Vec<Probe>,
+}
+
+/// A probe, as that kernel took it.
+#[derive(Debug, Deserialize)]
+pub struct Probe {
+    pub name: String,
+    /// `None` if it is missing.
+    pub form: Option<String>,
+    /// Why it is not in its best form.
+    pub reason: String,
+}
+
+impl Outcome {
+    /// Reads what a guest wrote; it must have come to its end.
+    pub fn parse(said: &str, took: Duration) -> Result<Self> {
+        let section = |name: &str| {
+            let (_, rest) = said.split_once(&format!("@@ {name}\n"))?;
+            Some(rest.split_once("@@ ").map_or(rest, |(section, _)| section))
+        };
+        let Some((_, status)) = said.split_once("@@ ended ") else { bail!("it did not come to its end:\n{said}") };
+        let doctor = section("doctor").context("it said nothing of its probes")?;
+        let json = doctor.lines().find(|line| line.starts_with('{'));
+        let json = json.with_context(|| format!("`profiler doctor` failed: {doctor}"))?;
+        let host = serde_json::from_str(json).context("failed to read what `profiler doctor` said")?;
+        let tests: BTreeMap<_, _> = section("tests").unwrap_or_default().lines().filter_map(test).collect();
+        if tests.is_empty() || (status.trim() == "0") != tests.values().all(|passed| *passed) {
+            bail!("its tests did not come to their end:\n{said}");
+        }
+        Ok(Self { host, tests, took })
+    }
+
+    /// Tests that failed, and probes that are not as expected: in another form, or for another reason.
+    pub fn faults(&self, guest: &Guest) -> Vec<String> {
+        let failed = self.tests.iter().filter(|(_, passed)| !**passed).map(|(name, _)| format!("{name} failed"));
+        let strange = self.host.probes.iter().filter(|probe| {
+            let expected = guest.short.iter().find(|short| short.probe == probe.name);
+            match expected {
+                Some(short) => probe.form.as_deref() != short.form || !probe.reason.contains(short.why),
+                None => probe.form.is_none() || !probe.reason.is_empty(),
+            }
+        });
+        let strange = strange.map(|probe| {
+            let form = probe.form.as_deref().unwrap_or("missing");
+            format!("{} is {form}, not as expected: {}", probe.name, probe.reason)
+        });
+        failed.chain(strange).collect()
+    }
+}
+
+/// A line such as `test a::b ... ok`. The guest's binary has the tests of the host's in a module of their own.
+fn test(line: &str) -> Option<(String, bool)> {
+    let (name, verdict) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    Some((name.strip_prefix("all::").unwrap_or(name).to_owned(), verdict == "ok"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::{GUESTS, Short};
+    use super::*;
+
+    const SAID: &str = "noise\n@@ doctor\n{\"kernel\":\"6.1\",\"probes\":[\
+        {\"name\":\"a\",\"form\":\"iter\",\"reason\":\"\"},{\"name\":\"b\",\"form\":null,\"reason\":\"too old\"}]}\n\
+        @@ tests\nrunning 2 tests\ntest all::kernel::x ... ok\ntest guest::y ... FAILED\n@@ ended 101\n";
+
+    #[test]
+    fn what_was_not_expected_is_a_fault() {
+        let outcome = Outcome::parse(SAID, Duration::ZERO).unwrap();
+        let guest = |short| Guest { short, ..GUESTS[0] };
+        let faults = outcome.faults(&guest(&[]));
+        assert_eq!(faults, ["guest::y failed", "b is missing, not as expected: too old"]);
+        assert_eq!(outcome.faults(&guest(&[Short { probe: "b", form: None, why: "old" }])), ["guest::y failed"]);
+        assert_eq!(outcome.faults(&guest(&[Short { probe: "b", form: None, why: "new" }])).len(), 2);
+    }
+
+    #[test]
+    fn a_guest_that_does_not_end_is_an_error() {
+        assert!(Outcome::parse(SAID.split_once("@@ ended").unwrap().0, Duration::ZERO).is_err());
+        assert!(Outcome::parse(&SAID.replace("ended 101", "ended 0"), Duration::ZERO).is_err());
+    }
+}
