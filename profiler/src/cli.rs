@@ -13,6 +13,10 @@ pub use value::{At, Btf};
 /// The exit codes, for those who write scripts.
 const EXIT: &str = "Exit status: 0 fine, 1 findings at or above --fail-on, 2 an error, 3 cannot tell";
 
+/// The same for the doctor, who finds what is missing.
+const DOCTOR_EXIT: &str = "Exit status: 0 everything works, 1 something is missing or works in a lesser form, 2 nothing \
+                           can be observed, or an error";
+
 /// Everything that can be typed.
 #[derive(Debug, Parser)]
 #[command(
@@ -47,6 +51,7 @@ pub enum Command {
     #[command(after_help = EXIT)]
     Report(ReportArgs),
     /// Tell what this kernel and these privileges allow, probe by probe
+    #[command(after_help = DOCTOR_EXIT)]
     Doctor(DoctorArgs),
     /// Attach empty programs to hooks until interrupted: what any tracer pays there
     #[command(hide = true)]

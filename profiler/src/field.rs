@@ -142,6 +142,8 @@ pub struct Sheet {
     pub columns: Vec<Column>,
     /// Its rows, in the table's natural order: most important first.
     pub rows: Vec<Row>,
+    /// Why there may be more that nobody knows of, if so.
+    pub incomplete: Option<&'static str>,
 }
 
 /// A row of a [`Sheet`]: one cell per column.
@@ -181,19 +183,18 @@ pub fn sheet(model: &Model, table: Table, scope: &Scope) -> Sheet {
 #[must_use]
 pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, usize) {
     let ctx = Ctx { model, span_ns: model.span_ns() };
-    let (rows, more) = match table {
-        Table::Processes => fill::<process::Processes>(&ctx, scope, max),
-        Table::Threads => fill::<thread::Threads>(&ctx, scope, max),
-        Table::Disks => fill::<disk::Disks>(&ctx, scope, max),
-        Table::Files => fill::<file::Files>(&ctx, scope, max),
-        Table::Connections => fill::<tcp::Connections>(&ctx, scope, max),
-        Table::Listeners => fill::<tcp::Listeners>(&ctx, scope, max),
-        Table::Syscalls => fill::<syscall::Syscalls>(&ctx, scope, max),
-    };
-    (Sheet { table, columns: columns(table), rows }, more)
+    match table {
+        Table::Processes => fill::<process::Processes>(&ctx, table, scope, max),
+        Table::Threads => fill::<thread::Threads>(&ctx, table, scope, max),
+        Table::Disks => fill::<disk::Disks>(&ctx, table, scope, max),
+        Table::Files => fill::<file::Files>(&ctx, table, scope, max),
+        Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),
+        Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),
+        Table::Syscalls => fill::<syscall::Syscalls>(&ctx, table, scope, max),
+    }
 }
 
-fn fill<G: Grid>(ctx: &Ctx<'_>, scope: &Scope, max: usize) -> (Vec<Row>, usize) {
+fn fill<G: Grid>(ctx: &Ctx<'_>, table: Table, scope: &Scope, max: usize) -> (Sheet, usize) {
     let missing: Vec<Option<Value>> = G::FIELDS.iter().map(|field| field.missing(ctx.model)).collect();
     let fill = |(subject, row)| {
         let cell =
@@ -202,5 +203,7 @@ fn fill<G: Grid>(ctx: &Ctx<'_>, scope: &Scope, max: usize) -> (Vec<Row>, usize) 
     };
     let rows = G::rows(ctx, scope);
     let more = rows.len().saturating_sub(max);
-    (rows.into_iter().take(max).map(fill).collect(), more)
+    let lacking = G::ROWS.iter().find(|need| ctx.model.quality.is_missing(need.probe));
+    let rows = rows.into_iter().take(max).map(fill).collect();
+    (Sheet { table, columns: columns(table), rows, incomplete: lacking.map(|need| need.why) }, more)
 }

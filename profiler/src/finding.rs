@@ -109,10 +109,11 @@ const VICTIM_SHARE_MIN: f64 = 0.05;
 /// Victims to name.
 const VICTIMS_MAX: usize = 3;
 
-/// All findings, the greatest impact first. None on a healthy host.
+/// All findings, the greatest impact first. None on a healthy host, nor of a rule that cannot tell.
 #[must_use]
 pub fn all(model: &Model) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = DETECTORS.iter().flat_map(|detector| (detector.check)(model)).collect();
+    let able = DETECTORS.iter().filter(|detector| detector.ignorance(model).is_none());
+    let mut findings: Vec<Finding> = able.flat_map(|detector| (detector.check)(model)).collect();
     findings.sort_by(|a, b| b.impact.total_cmp(&a.impact).then_with(|| (a.id, &a.at).cmp(&(b.id, &b.at))));
     findings
 }

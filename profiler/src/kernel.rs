@@ -3,6 +3,7 @@
 
 pub mod btf;
 mod decode;
+pub mod doctor;
 mod drain;
 mod floor;
 mod hidden;
@@ -20,4 +21,4 @@ mod sample;
 mod support;
 
 pub use floor::{Floor, HOOKS, floor};
-pub use read::{Kernel, doctor};
+pub use read::Kernel;

@@ -100,6 +100,7 @@ impl Model {
         self.tcp_events.add(&batch.tcp_events, self.window);
         self.apply_host(&batch.host);
         self.quality.apply(&batch.quality, self.time.last_ns, self.window);
+        self.forget_untold_ends();
         self.bound(bound::KIND_MAX);
     }
 
@@ -152,6 +153,21 @@ impl Model {
         }
         self.tcp_events.rotate();
         self.host.row.rotate();
+    }
+
+    /// Where nobody tells the end of a thread or of a socket, whoever is in a batch no more has ended, and what it did
+    /// before that is not known.
+    fn forget_untold_ends(&mut self) {
+        let now = self.time.batches;
+        if self.quality.is_missing("sched_switch") {
+            for process in self.processes.values_mut() {
+                process.threads.retain(|_, thread| thread.seen == now);
+            }
+            self.processes.retain(|_, process| !process.threads.is_empty());
+        }
+        if self.quality.is_missing("tcp_destroy_sock") {
+            self.sockets.retain(|_, socket| socket.seen == now);
+        }
     }
 
     fn learn(&mut self, fact: &Fact) {

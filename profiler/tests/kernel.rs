@@ -11,7 +11,9 @@ pub(crate) mod kernel {
     mod trace;
 
     mod disk;
+    mod doctor;
     mod file;
+    mod ladder;
     mod life;
     mod sample;
     mod syscall;

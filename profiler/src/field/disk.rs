@@ -1,6 +1,6 @@
 //! Table of block devices and operations.
 
-use super::grid::{Ctx, Field, Grid, ISSUES, field, heaviest_first, needs};
+use super::grid::{Ctx, Field, Grid, ISSUES, Need, REQUESTS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::DiskStat;
 use crate::model::disk::{Disk, DiskUse, Latency, op_name};
@@ -108,9 +108,12 @@ const FIELDS: &[Field<Disks>] = &[
          A parallel device at 100 % may have room.",
         |row, ctx| busy(row, ctx),
     ),
-    field("disk.errors", "ERRORS", 6, 90, "Requests that failed, over the window.", |row, _| {
-        row.traced(|row| Value::Count(row.sum.errors))
-    }),
+    needs(
+        REQUESTS,
+        field("disk.errors", "ERRORS", 6, 90, "Requests that failed, over the window.", |row, _| {
+            row.traced(|row| Value::Count(row.sum.errors))
+        }),
+    ),
     needs(
         ISSUES,
         field(
@@ -142,6 +145,8 @@ impl Grid for Disks {
     type Row<'a> = DiskOp<'a>;
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    const ROWS: &'static [Need] = &[];
 
     fn rows<'a>(ctx: &Ctx<'a>, _scope: &Scope) -> Vec<(Subject, DiskOp<'a>)> {
         let window = ctx.model.window;

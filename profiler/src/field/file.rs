@@ -3,7 +3,7 @@
 use profiler_common::file::kind;
 
 use super::disk::average;
-use super::grid::{Ctx, Field, Grid, LATENCIES, SWITCHES, field, heaviest_first, needs};
+use super::grid::{CALLS, Ctx, Field, Grid, LATENCIES, Need, SWITCHES, field, heaviest_first, needs};
 use super::syscall::sampled;
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
@@ -128,6 +128,8 @@ impl Grid for Files {
     type Row<'a> = FileRow;
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    const ROWS: &'static [Need] = &[CALLS];
 
     fn rows(ctx: &Ctx<'_>, scope: &Scope) -> Vec<(Subject, FileRow)> {
         let mut rows = Vec::new();

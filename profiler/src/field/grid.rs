@@ -41,7 +41,12 @@ impl Ctx<'_> {
     /// Name of a process.
     pub(super) fn comm(&self, key: ProcessKey) -> Value {
         let comm = self.model.processes.get(&key).and_then(|process| process.comm(key));
-        comm.map_or(Value::Unknown(UNNAMED), |comm| Value::Text(comm.to_owned()))
+        comm.map_or_else(|| self.unknown(THREADS, UNNAMED), |comm| Value::Text(comm.to_owned()))
+    }
+
+    /// Why something was not found: for want of a probe, else `otherwise`.
+    pub(super) fn unknown(&self, need: Need, otherwise: &'static str) -> Value {
+        Value::Unknown(if self.model.quality.is_missing(need.probe) { need.why } else { otherwise })
     }
 }
 
@@ -66,15 +71,20 @@ impl<G: Grid> Field<G> {
 /// A probe that a metric needs.
 #[derive(Clone, Copy)]
 pub(super) struct Need {
-    probe: &'static str,
-    why: &'static str,
+    pub(super) probe: &'static str,
+    pub(super) why: &'static str,
 }
 
+pub(super) const THREADS: Need = Need { probe: "iter_task", why: "the probe iter_task is missing" };
 pub(super) const SWITCHES: Need = Need { probe: "sched_switch", why: "the probe sched_switch is missing" };
 pub(super) const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exit is missing" };
 pub(super) const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
 pub(super) const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };
+pub(super) const REQUESTS: Need = Need { probe: "block_rq_complete", why: "the probe block_rq_complete is missing" };
+pub(super) const SOCKETS: Need = Need { probe: "iter_tcp", why: "the probe iter_tcp is missing" };
+pub(super) const HOLDERS: Need = Need { probe: "iter_task_file", why: "the probe iter_task_file is missing" };
 pub(super) const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };
+pub(super) const ENDS: Need = Need { probe: "tcp_destroy_sock", why: "the probe tcp_destroy_sock is missing" };
 
 /// A table: its metrics, and how its rows are found.
 pub(super) trait Grid: Sized + 'static {
@@ -82,6 +92,9 @@ pub(super) trait Grid: Sized + 'static {
     type Row<'a>;
 
     const FIELDS: &'static [Field<Self>];
+
+    /// Without one of these, rows are missing.
+    const ROWS: &'static [Need];
 
     /// Its rows, the most important first.
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, Self::Row<'a>)>;

@@ -2,7 +2,7 @@
 
 use profiler_common::syscall::class;
 
-use super::grid::{CALLS, Ctx, Field, Grid, SWITCHES, field, heaviest_first, needs};
+use super::grid::{CALLS, Ctx, Field, Grid, Need, SWITCHES, THREADS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
 use crate::model::process::Process;
@@ -36,23 +36,29 @@ const FIELDS: &[Field<Processes>] = &[
         |row, ctx| ctx.comm(row.key),
     ),
     field("process.user", "USER", 8, 120, "User that it runs as.", |row, _| user(row.process)),
-    field(
-        "cpu.on_ratio",
-        "CPU",
-        6,
-        0,
-        "On-CPU time of all threads, switch-in to switch-out, as a share of one CPU: \
+    needs(
+        SWITCHES,
+        field(
+            "cpu.on_ratio",
+            "CPU",
+            6,
+            0,
+            "On-CPU time of all threads, switch-in to switch-out, as a share of one CPU: \
          above 100 % with several busy threads, as in top.",
-        |row, ctx| ctx.share(row.usage.cpu_ns),
+            |row, ctx| ctx.share(row.usage.cpu_ns),
+        ),
     ),
-    field(
-        "cpu.runq_wakeup_ratio",
-        "RQ-WAKE",
-        7,
-        70,
-        "Run-queue time of all threads after a wake-up, wake-up to switch-in, as a share of the time of one \
+    needs(
+        SWITCHES,
+        field(
+            "cpu.runq_wakeup_ratio",
+            "RQ-WAKE",
+            7,
+            70,
+            "Run-queue time of all threads after a wake-up, wake-up to switch-in, as a share of the time of one \
          thread: work was ready and no CPU ran it.",
-        |row, ctx| ctx.share(row.usage.runq_wakeup_ns),
+            |row, ctx| ctx.share(row.usage.runq_wakeup_ns),
+        ),
     ),
     needs(
         SWITCHES,
@@ -89,11 +95,14 @@ const FIELDS: &[Field<Processes>] = &[
             |row, ctx| ctx.share(row.usage.unexplained_ns()),
         ),
     ),
-    field("process.threads", "THR", 5, 90, "Threads: alive, or ended and still in the window.", |row, _| {
-        Value::Count(row.process.threads.len() as u64)
-    }),
     needs(
         SWITCHES,
+        field("process.threads", "THR", 5, 90, "Threads: alive, or ended and still in the window.", |row, _| {
+            Value::Count(row.process.threads.len() as u64)
+        }),
+    ),
+    needs(
+        CALLS,
         field(
             "process.top_wait",
             "TOP WAIT",
@@ -142,34 +151,48 @@ const FIELDS: &[Field<Processes>] = &[
             |row, ctx| ctx.bytes_per_second(row.written_bytes),
         ),
     ),
-    field(
-        "process.storage_read_bytes_s",
-        "STO-RD/s",
-        8,
-        110,
-        "Bytes per second fetched from storage for it: page-cache misses, readahead and direct reads.",
-        |row, ctx| storage(row.usage, row.usage.storage_read_bytes, ctx),
+    needs(
+        SWITCHES,
+        field(
+            "process.storage_read_bytes_s",
+            "STO-RD/s",
+            8,
+            110,
+            "Bytes per second fetched from storage for it: page-cache misses, readahead and direct reads.",
+            |row, ctx| storage(row.usage, row.usage.storage_read_bytes, ctx),
+        ),
     ),
-    field(
-        "process.storage_write_bytes_s",
-        "STO-WR/s",
-        8,
-        110,
-        "Bytes per second that it made dirty or wrote directly; they reach storage later.",
-        |row, ctx| storage(row.usage, row.usage.storage_write_bytes, ctx),
+    needs(
+        SWITCHES,
+        field(
+            "process.storage_write_bytes_s",
+            "STO-WR/s",
+            8,
+            110,
+            "Bytes per second that it made dirty or wrote directly; they reach storage later.",
+            |row, ctx| storage(row.usage, row.usage.storage_write_bytes, ctx),
+        ),
     ),
-    field("file.majflt_s", "MAJFLT/s", 8, 150, "Page faults with I/O per second.", |row, ctx| {
-        ctx.per_second(row.usage.major_faults)
-    }),
-    field("cpu.switches_invol_s", "INVOL/s", 7, 150, "Involuntary context switches per second.", |row, ctx| {
-        ctx.per_second(row.usage.switches_involuntary)
-    }),
+    needs(
+        SWITCHES,
+        field("file.majflt_s", "MAJFLT/s", 8, 150, "Page faults with I/O per second.", |row, ctx| {
+            ctx.per_second(row.usage.major_faults)
+        }),
+    ),
+    needs(
+        SWITCHES,
+        field("cpu.switches_invol_s", "INVOL/s", 7, 150, "Involuntary context switches per second.", |row, ctx| {
+            ctx.per_second(row.usage.switches_involuntary)
+        }),
+    ),
 ];
 
 impl Grid for Processes {
     type Row<'a> = ProcessRow<'a>;
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    const ROWS: &'static [Need] = &[THREADS, SWITCHES];
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, ProcessRow<'a>)> {
         let mut rows: Vec<_> =

@@ -3,7 +3,7 @@
 use profiler_common::file::kind;
 use profiler_common::syscall::{ERRNO_CLASSES, class};
 
-use super::grid::{Ctx, Field, Grid, LATENCIES, SWITCHES, field, heaviest_first, needs};
+use super::grid::{CALLS, Ctx, Field, Grid, LATENCIES, Need, SWITCHES, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::{Hist, ProcessKey};
 use crate::model::file::kind_name;
@@ -100,6 +100,8 @@ impl Grid for Syscalls {
     type Row<'a> = Call<'a>;
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    const ROWS: &'static [Need] = &[CALLS];
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, Call<'a>)> {
         let mut rows = Vec::new();

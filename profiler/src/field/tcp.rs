@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::grid::{Ctx, Field, Grid, OPENS, field, heaviest_first, needs};
+use super::grid::{Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, SOCKETS, THREADS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::model::tcp::{Socket, SocketUse, state_name};
 
@@ -18,6 +18,9 @@ pub(super) struct SocketView<'a> {
     usage: &'a SocketUse,
 }
 
+/// Old ones, those of other network namespaces, those that came and went, those that have ended.
+const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
+
 const CONNECTIONS: &[Field<Connections>] = &[
     field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
     field("net.peer", "PEER", 0, 0, "Peer's address and port.", |row, _| Value::Text(row.socket.row.peer.clone())),
@@ -25,12 +28,18 @@ const CONNECTIONS: &[Field<Connections>] = &[
         Value::Text(state_name(row.socket.row.state).into())
     }),
     field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
-    field("net.sent_bytes_s", "SENT/s", 7, 0, "Bytes sent per second, repeats included.", |row, ctx| {
-        ctx.bytes_per_second(row.usage.sent_bytes)
-    }),
-    field("net.received_bytes_s", "RECV/s", 7, 0, "Bytes received per second.", |row, ctx| {
-        ctx.bytes_per_second(row.usage.received_bytes)
-    }),
+    needs(
+        OPENS,
+        field("net.sent_bytes_s", "SENT/s", 7, 0, "Bytes sent per second, repeats included.", |row, ctx| {
+            ctx.bytes_per_second(row.usage.sent_bytes)
+        }),
+    ),
+    needs(
+        OPENS,
+        field("net.received_bytes_s", "RECV/s", 7, 0, "Bytes received per second.", |row, ctx| {
+            ctx.bytes_per_second(row.usage.received_bytes)
+        }),
+    ),
     field("net.srtt_ns", "SRTT", 8, 60, "Smoothed round-trip time, as the kernel keeps it.", |row, _| {
         micros(row.socket.row.srtt_us)
     }),
@@ -42,9 +51,12 @@ const CONNECTIONS: &[Field<Connections>] = &[
         "Least round-trip time in the kernel's own window (5 min by default).",
         |row, _| micros(row.socket.row.min_rtt_us),
     ),
-    field("net.retransmits_s", "RETR/s", 6, 60, "Segments sent again per second.", |row, ctx| {
-        ctx.per_second(row.usage.retransmits)
-    }),
+    needs(
+        OPENS,
+        field("net.retransmits_s", "RETR/s", 6, 60, "Segments sent again per second.", |row, ctx| {
+            ctx.per_second(row.usage.retransmits)
+        }),
+    ),
     field("net.retransmits", "RETR", 6, 120, "Segments sent again since the socket's birth.", |row, _| {
         Value::Count(row.socket.row.total.retransmits)
     }),
@@ -97,6 +109,8 @@ impl Grid for Connections {
 
     const FIELDS: &'static [Field<Self>] = CONNECTIONS;
 
+    const ROWS: &'static [Need] = ROWS;
+
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, SocketView<'a>)> {
         let mut rows = sockets(ctx, scope, false);
         // Whoever loses segments first, then whoever moves bytes.
@@ -127,12 +141,18 @@ const LISTENERS: &[Field<Listeners>] = &[
         "Connections that may wait: the least of listen's backlog and somaxconn. One more is let in.",
         |row, _| Value::Count(row.socket.row.accept_limit.into()),
     ),
-    field("net.drops_s", "DROPS/s", 7, 0, "SYNs and handshakes refused per second.", |row, ctx| {
-        ctx.per_second(row.usage.drops)
-    }),
-    field("net.drops", "DROPS", 6, 0, "SYNs and handshakes refused over the window.", |row, _| {
-        Value::Count(row.socket.usage.sum.drops)
-    }),
+    needs(
+        OPENS,
+        field("net.drops_s", "DROPS/s", 7, 0, "SYNs and handshakes refused per second.", |row, ctx| {
+            ctx.per_second(row.usage.drops)
+        }),
+    ),
+    needs(
+        OPENS,
+        field("net.drops", "DROPS", 6, 0, "SYNs and handshakes refused over the window.", |row, _| {
+            Value::Count(row.socket.usage.sum.drops)
+        }),
+    ),
     field("net.netns", "NETNS", 12, 80, "Network namespace.", |row, ctx| {
         Value::Text(ctx.model.namespace(row.socket.row.netns))
     }),
@@ -142,6 +162,8 @@ impl Grid for Listeners {
     type Row<'a> = SocketView<'a>;
 
     const FIELDS: &'static [Field<Self>] = LISTENERS;
+
+    const ROWS: &'static [Need] = ROWS;
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, SocketView<'a>)> {
         let mut rows = sockets(ctx, scope, true);
@@ -163,7 +185,7 @@ fn sockets<'a>(ctx: &Ctx<'a>, scope: &Scope, listeners: bool) -> Vec<(Subject, S
 fn owner(socket: &Socket, ctx: &Ctx<'_>) -> Value {
     match socket.row.owner {
         Some(key) => ctx.comm(key),
-        None => Value::Unknown("nobody was seen holding it"),
+        None => ctx.unknown(HOLDERS, "nobody was seen holding it"),
     }
 }
 

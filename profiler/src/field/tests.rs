@@ -4,10 +4,10 @@ use profiler_common::disk::op;
 use profiler_common::file::kind;
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
-use crate::batch::{Batch, DiskStat, Fact, TaskRow};
+use crate::batch::{Batch, DiskStat, Fact, Machine, ProbeStatus, TaskRow};
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, listener, model, named, process,
-    requests, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, listener, machine, model, named,
+    process, requests, sda, thread,
 };
 use crate::model::{Model, Window};
 
@@ -205,11 +205,30 @@ fn the_top_of_a_table_says_how_much_more_there_is() {
 
 #[test]
 fn a_missing_probe_makes_its_metrics_unknown() {
-    let probe = crate::batch::ProbeStatus { name: "sched_switch".into(), ..Default::default() };
-    let machine = crate::batch::Machine { probes: vec![probe], ..crate::model::fixture::machine() };
-    let mut model = crate::model::Model::new(machine, Window::Recent);
+    let sheet = |table| sheet(&without("sched_switch"), table, &Scope::default());
+    let (processes, threads, why) =
+        (sheet(Table::Processes), sheet(Table::Threads), "the probe sched_switch is missing");
+    assert_eq!(cell(&threads, 0, "cpu.blocked_ratio"), &Value::Unknown(why));
+    assert_eq!(cell(&threads, 0, "cpu.on_ratio"), &Value::Ratio(0.3));
+    // Of threads that have ended, nobody knows.
+    assert_eq!(cell(&processes, 0, "cpu.on_ratio"), &Value::Unknown(why));
+    assert_eq!((processes.incomplete, sheet(Table::Disks).incomplete), (Some(why), None));
+}
+
+#[test]
+fn a_name_is_unknown_for_want_of_a_probe_or_because_it_came_too_late() {
+    let owner = |mut model: Model| {
+        model.processes.clear();
+        cell(&sheet(&model, Table::Connections, &Scope::default()), 0, "net.owner").clone()
+    };
+    assert_eq!(owner(without("iter_task")), Value::Unknown("the probe iter_task is missing"));
+    assert_eq!(owner(without("sys_enter")), Value::Unknown("exited before lookup"));
+}
+
+/// A busy host where a probe is missing.
+fn without(probe: &str) -> Model {
+    let probe = ProbeStatus { name: probe.into(), ..ProbeStatus::default() };
+    let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
     model.apply(&busy());
-    let sheet = sheet(&model, Table::Processes, &Scope::default());
-    assert_eq!(cell(&sheet, 0, "cpu.blocked_ratio"), &Value::Unknown("the probe sched_switch is missing"));
-    assert_eq!(cell(&sheet, 0, "cpu.on_ratio"), &Value::Ratio(0.3));
+    model
 }

@@ -2,7 +2,7 @@
 
 use profiler_common::task::state;
 
-use super::grid::{Ctx, Field, Grid, SWITCHES, field, heaviest_first, needs};
+use super::grid::{Ctx, Field, Grid, Need, SWITCHES, THREADS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
 use crate::model::task::{Thread, Usage};
@@ -81,6 +81,8 @@ impl Grid for Threads {
     type Row<'a> = ThreadRow<'a>;
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    const ROWS: &'static [Need] = &[THREADS, SWITCHES];
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, ThreadRow<'a>)> {
         let window = ctx.model.window;

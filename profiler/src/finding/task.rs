@@ -98,11 +98,11 @@ fn hogs(model: &Model, victim: ProcessKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Batch, Pressure, TaskRow};
+    use crate::batch::{Batch, Machine, Pressure, ProbeStatus, TaskRow};
     use crate::model::Window;
-    use crate::model::fixture::{MS, batch, model, named, process, thread};
+    use crate::model::fixture::{MS, batch, machine, model, named, process, thread};
 
-    fn told(runq_ns: u64, blocked_ns: u64, idle_ns: u64, stalled_ns: u64) -> Vec<Finding> {
+    fn busy(runq_ns: u64, blocked_ns: u64, idle_ns: u64, stalled_ns: u64) -> Batch {
         let victim = TaskRow { runq_wakeup_ns: runq_ns, blocked_ns, ..thread(process(7), 7, 100 * MS) };
         let mut told = Batch {
             facts: vec![named(process(7), "web"), named(process(8), "burn")],
@@ -111,7 +111,19 @@ mod tests {
         };
         told.host.cpu_ns = [1_900 * MS, 0, idle_ns, 0, 0, 0];
         told.host.pressure.insert("cpu".into(), Some(Pressure { some_ns: stalled_ns, full_ns: 0 }));
-        super::super::all(&model(Window::Recent, &[told]))
+        told
+    }
+
+    fn told(runq_ns: u64, blocked_ns: u64, idle_ns: u64, stalled_ns: u64) -> Vec<Finding> {
+        super::super::all(&model(Window::Recent, &[busy(runq_ns, blocked_ns, idle_ns, stalled_ns)]))
+    }
+
+    #[test]
+    fn where_blocked_time_is_not_known_there_is_no_claim() {
+        let probe = ProbeStatus { name: "sched_switch".into(), ..ProbeStatus::default() };
+        let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
+        model.apply(&busy(600 * MS, 0, 100 * MS, 700 * MS));
+        assert_eq!(super::super::all(&model), []);
     }
 
     #[test]

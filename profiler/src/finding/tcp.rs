@@ -19,13 +19,19 @@ const SPURIOUS_MAX: f64 = 0.5;
 /// Linux's first timeout for a SYN: what a refused client waits at least.
 const SYN_TIMEOUT_NS: u64 = 1_000_000_000;
 
+/// Without one of these, connections or their segments are missing. Without the last, those of other network namespaces
+/// have no witness.
+const LOSS_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock", "tcp_retransmit_skb"];
+/// Without one of these, listeners are missing, or what they accepted.
+const OVERFLOW_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock"];
+
 pub(super) const LOSS: Detector = Detector {
     id: "N1",
     title: "loss on the path to a peer",
     doc: "More than 1 % of the segments to a peer, and more than 20, were sent again. Throughput falls as one over the \
           root of the loss.",
     check: loss,
-    needs: &["iter_tcp"],
+    needs: LOSS_NEEDS,
     blind: |_| None,
 };
 
@@ -35,7 +41,7 @@ pub(super) const OVERFLOW: Detector = Detector {
     doc: "A listener refused connections, or its accept queue is full: the client's SYN goes unanswered and is tried \
           again after 1 s, 3 s, 7 s.",
     check: overflow,
-    needs: &["iter_tcp"],
+    needs: OVERFLOW_NEEDS,
     blind: |_| None,
 };
 

@@ -72,12 +72,14 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let mut ebpf = open(&object, &offsets, &config, kinds.running.as_ref())?;
     let mut probes = Vec::with_capacity(PROBES.len());
     for probe in PROBES {
-        probes.push(status(probe, install(probe, &mut ebpf, &offsets, &kinds, options)));
-    }
-    for probe in PROBES.iter().filter(|probe| !matches!(probe.at, At::Sampled(_))) {
-        if let Some(status) = probes.iter_mut().find(|status| status.name == probe.name && status.form.is_some()) {
-            attach(probe, &mut ebpf, status);
-        }
+        let installed = permitted(probe, &offsets, &kinds, options)
+            .and_then(|()| relied_on(probe, &probes))
+            .and_then(|()| install(probe, &mut ebpf, &kinds));
+        let attached = installed.and_then(|(form, reason)| attach(probe, &mut ebpf, form).map(|()| (form, reason)));
+        probes.push(match attached {
+            Ok((form, reason)) => status(probe, Some(form), reason),
+            Err(reason) => status(probe, None, reason),
+        });
     }
     Ok(Loaded { ebpf, probes })
 }
@@ -88,17 +90,24 @@ fn kinds(types: &Types) -> Result<Kinds, Error> {
         Types::Running => Path::new(RUNNING),
         Types::File(path) => path,
     };
-    let blob = match fs::read(path) {
-        Ok(blob) => blob,
-        Err(_) if *types == Types::Running => return Ok(Kinds { ours: None, running: None, of_running: false }),
-        Err(source) => return Err(Error::File { act: "read", path: path.into(), source }),
+    let running = fs::read(RUNNING).ok();
+    let blob = match types {
+        Types::Running => running.clone(),
+        _ => Some(fs::read(path).map_err(|source| Error::File { act: "read", path: path.into(), source })?),
     };
+    let Some(blob) = blob else { return Ok(Kinds { ours: None, running: None, of_running: false }) };
     let ours = Btf::parse(&blob).map_err(|why| Error::Unsupported {
         what: format!("failed to read kernel types from `{}`: {why}", path.display()),
         hint: "pass the BTF of the running kernel, such as `bpftool btf dump` or a distribution's debug package has it"
             .into(),
     })?;
-    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok(), of_running: *types == Types::Running })
+    if running.as_ref().is_some_and(|running| *running != blob) {
+        return Err(Error::Unsupported {
+            what: format!("`{}` has the types of another kernel: it differs from `{RUNNING}`", path.display()),
+            hint: "leave out `--btf`: the running kernel tells its own types".into(),
+        });
+    }
+    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok(), of_running: running.is_some() })
 }
 
 fn open(object: &[u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf>) -> Result<Ebpf, Error> {
@@ -141,10 +150,8 @@ fn errno_classes() -> [u8; ERRNOS_MAX] {
     classes
 }
 
-/// The form in which a probe was loaded with why it is not the best, or why it was not loaded.
-type Install = Result<(&'static str, String), String>;
-
-fn install(probe: &Probe, ebpf: &mut Ebpf, offsets: &Offsets, kinds: &Kinds, options: &Options) -> Install {
+/// Whether the options allow it, and the kernel's types have what it needs.
+fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options) -> Result<(), String> {
     if options.deny.iter().any(|name| name == probe.name) {
         return Err("refused by --deny-probe".into());
     }
@@ -155,6 +162,22 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, offsets: &Offsets, kinds: &Kinds, opt
             None => "the kernel's types (BTF) are not known".into(),
         });
     }
+    Ok(())
+}
+
+/// Whether the probe works without which this one would tell wrong numbers.
+fn relied_on(probe: &Probe, before: &[ProbeStatus]) -> Result<(), String> {
+    let works = |name: &str| before.iter().any(|status| status.name == name && status.form.is_some());
+    match probe.after.filter(|name| !works(name)) {
+        Some(name) => Err(format!("would tell wrong numbers without {name}, which is missing")),
+        None => Ok(()),
+    }
+}
+
+/// The form in which a probe was loaded with why it is not the best, or why it was not loaded.
+type Install = Result<(&'static str, String), String>;
+
+fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
     let typed = load_typed(probe, ebpf, kinds.running.as_ref());
     match (typed, probe.at) {
         (Ok(form), _) => Ok((form, shortfall(probe, kinds).to_owned())),
@@ -168,6 +191,9 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, offsets: &Offsets, kinds: &Kinds, opt
 
 /// What a tracepoint does not tell on this kernel.
 fn shortfall(probe: &Probe, kinds: &Kinds) -> &'static str {
+    if probe.name == "sys_exit" && support::lockdown().as_deref() == Some("confidentiality") {
+        return "kinds of files are not known: the kernel in lockdown lets no program read its memory by address";
+    }
     let Some((arguments, told)) = probe.fewer else { return "" };
     let has = kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name));
     if has.is_some_and(|has| has >= arguments) { "" } else { told }
@@ -199,27 +225,19 @@ pub fn raw_name(probe: &Probe) -> String {
     format!("{}_raw", probe.name)
 }
 
-fn attach(probe: &Probe, ebpf: &mut Ebpf, status: &mut ProbeStatus) {
-    let At::Tracepoint(at) = probe.at else { return };
-    let typed = status.form.as_deref() == Some("tp_btf");
-    let name = if typed { Cow::Borrowed(probe.name) } else { Cow::Owned(raw_name(probe)) };
+fn attach(probe: &Probe, ebpf: &mut Ebpf, form: &str) -> Result<(), String> {
+    let At::Tracepoint(at) = probe.at else { return Ok(()) };
+    let name = if form == "tp_btf" { Cow::Borrowed(probe.name) } else { Cow::Owned(raw_name(probe)) };
     let result = match ebpf.program_mut(&name) {
         Some(Program::BtfTracePoint(program)) => program.attach().map(drop),
         Some(Program::RawTracePoint(program)) => program.attach(at).map(drop),
-        _ => return,
+        _ => Ok(()),
     };
-    if let Err(why) = result {
-        status.form = None;
-        status.reason = reason(&why);
-    }
+    result.map_err(|why| reason(&why))
 }
 
-fn status(probe: &Probe, install: Install) -> ProbeStatus {
-    let (form, reason) = match install {
-        Ok((form, reason)) => (Some(form.to_owned()), reason),
-        Err(reason) => (None, reason),
-    };
-    ProbeStatus { name: probe.name.into(), form, reason, without: probe.without.into() }
+fn status(probe: &Probe, form: Option<&str>, reason: String) -> ProbeStatus {
+    ProbeStatus { name: probe.name.into(), form: form.map(str::to_owned), reason, without: probe.without.into() }
 }
 
 /// Why the kernel refused a program: its own words without the verifier's listing.

@@ -11,6 +11,8 @@ pub struct Probe {
     /// Members of [`profiler_common::offset::Offsets`] without which it would read rubbish, by prefix or name; `a|b`
     /// where one of two is enough.
     pub needs: &'static [&'static str],
+    /// The probe that stands before it and without which it would tell wrong numbers: it is not loaded then.
+    pub after: Option<&'static str>,
     /// What cannot be known without it.
     pub without: &'static str,
     /// Where the tracepoint has fewer arguments than this, it tells less: what.
@@ -88,8 +90,14 @@ const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_", "task_group_leader", "tas
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
 pub const PROBES: &[Probe] = &[
-    iterator("iter_task", "task", TASK, "threads, their CPU, run-queue and blocked time, and the calls that they make"),
-    iterator("iter_tcp", "tcp", SOCKET, "TCP connections and listeners"),
+    iterator(
+        "iter_task",
+        "task",
+        TASK,
+        "threads and processes, their names and times, the calls that they make; in other network namespaces, sockets \
+         that were opened before we watched",
+    ),
+    iterator("iter_tcp", "tcp", SOCKET, "TCP connections and listeners that were opened before we watched"),
     iterator(
         "iter_listed",
         "bpf_sk_storage_map",
@@ -117,13 +125,34 @@ pub const PROBES: &[Probe] = &[
         &["task_pid"],
         "nothing in general; when many threads start at once, the first calls of some",
     ),
-    hook("sched_switch", TASK, "blocked time, the calls in which threads block, threads that end between two ticks"),
-    hook("sys_exit", CALL, "system calls, file reads, writes and syncs"),
-    sampled("sys_enter", &[], "latency of calls that do not block"),
-    hook("block_rq_issue", REQUEST, "device time, queue time and requests in flight"),
-    hook("block_rq_complete", REQUEST, "block requests and their times"),
-    hook("inet_sock_set_state", SOCKET, "connect latency, age and opener of connections, failed connects"),
-    hook("tcp_destroy_sock", SOCKET, "connections that end between two ticks, and the last interval of all others"),
+    // A thread that ends tells its whole life at once: only the iterator knows which part belongs to which interval.
+    Probe {
+        after: Some("iter_task"),
+        ..hook(
+            "sched_switch",
+            TASK,
+            "blocked time, the calls in which threads block, threads that have ended, sums over the threads of a process",
+        )
+    },
+    // What a CPU has counted becomes the thread's at the switch away from it.
+    Probe {
+        after: Some("sched_switch"),
+        ..hook("sys_exit", CALL, "system calls, file reads, writes and syncs, and which of them block")
+    },
+    Probe { after: Some("sys_exit"), ..sampled("sys_enter", &[], "latency of calls that do not block") },
+    hook("block_rq_complete", REQUEST, "block requests and their times, but for what /proc/diskstats counts"),
+    // A request that nobody sees complete would be in flight for ever.
+    Probe {
+        after: Some("block_rq_complete"),
+        ..hook("block_rq_issue", REQUEST, "device time, queue time and requests in flight")
+    },
+    hook(
+        "inet_sock_set_state",
+        SOCKET,
+        "rates of connections, their connect latency, age and opener, those that come and go between two ticks, connects",
+    ),
+    // As with threads: who ends tells its whole life at once.
+    Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", SOCKET, "connections that have ended") },
     hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {
@@ -134,7 +163,7 @@ pub const PROBES: &[Probe] = &[
 ];
 
 const fn hook(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
-    Probe { name, at: At::Tracepoint(name), needs, without, fewer: None }
+    Probe { name, at: At::Tracepoint(name), needs, after: None, without, fewer: None }
 }
 
 const fn sampled(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
@@ -155,6 +184,14 @@ mod tests {
     use profiler_common::offset::PATHS;
 
     use super::*;
+
+    #[test]
+    fn a_probe_stands_after_the_one_that_it_relies_on() {
+        for (index, probe) in PROBES.iter().enumerate() {
+            let stands = |after| PROBES[..index].iter().any(|before| before.name == after);
+            assert!(probe.after.is_none_or(stands), "{}", probe.name);
+        }
+    }
 
     #[test]
     fn every_need_names_an_offset() {

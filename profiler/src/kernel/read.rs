@@ -47,6 +47,10 @@ pub struct Kernel {
     sampler: Option<Sampler>,
     /// Sockets are listed as they open.
     lists_sockets: bool,
+    /// Every switch is seen: else a thread that sleeps may have been awake since its sleep was noticed.
+    sees_switches: bool,
+    /// Every return is seen: else only waits that are in progress at a tick would be booked to calls.
+    sees_returns: bool,
     threads: Threads,
     shared: Shared,
     disks: Disks,
@@ -71,12 +75,8 @@ pub struct Kernel {
     buffer: Vec<u8>,
 }
 
-/// What this kernel and our privileges allow: everything is loaded and attached, and goes again at once.
-pub fn doctor(options: &Options) -> Result<Machine, Error> {
-    load_here(options).map(|(_, machine)| machine)
-}
-
-fn load_here(options: &Options) -> Result<(Loaded, Machine), Error> {
+/// Loads and attaches the programs, and describes the host with what it took of them.
+pub fn load_here(options: &Options) -> Result<(Loaded, Machine), Error> {
     support::check_privileges()?;
     support::raise_memlock();
     let mut loaded = load::load(options)?;
@@ -113,6 +113,7 @@ impl Kernel {
         let form_of =
             |name| machine.probes.iter().find(|probe| probe.name == name).and_then(|probe| probe.form.as_deref());
         let lists_sockets = form_of("inet_sock_set_state") == Some("tp_btf");
+        let [sees_switches, sees_returns] = ["sched_switch", "sys_exit"].map(|name| form_of(name).is_some());
         let now = support::monotonic();
         let mut kernel = Self {
             ebpf,
@@ -121,6 +122,8 @@ impl Kernel {
             machine,
             sampler,
             lists_sockets,
+            sees_switches,
+            sees_returns,
             threads: Threads::default(),
             shared: Shared::default(),
             disks: Disks::default(),
@@ -143,8 +146,9 @@ impl Kernel {
         };
         let before = hidden::listed();
         let baseline = kernel.read()?;
-        let seen = kernel.threads.processes().map(|process| process.pid).collect();
-        kernel.hidden.extend(hidden::note(&before, &seen));
+        let seen: BTreeSet<_> = kernel.threads.processes().map(|process| process.pid).collect();
+        // Without the iterator over threads, none is seen.
+        kernel.hidden.extend(if seen.is_empty() { None } else { hidden::note(&before, &seen) });
         kernel.pending.facts = baseline.facts;
         Ok(kernel)
     }
@@ -195,7 +199,7 @@ impl Kernel {
             from: self.interval.from,
             until: self.interval.until,
             tasks: pending.tasks,
-            calls: { pending.calls }.take(),
+            calls: if self.sees_returns { { pending.calls }.take() } else { Vec::new() },
             disks,
             sockets: pending.sockets,
             tcp_events,
@@ -242,7 +246,10 @@ impl Kernel {
         self.namespaces.begin();
         let mut bytes = self.buffer.as_slice();
         let mut calls: Vec<CallRecord> = Vec::new();
-        while let Some(record) = take::<TaskRecord>(&mut bytes) {
+        while let Some(mut record) = take::<TaskRecord>(&mut bytes) {
+            if !self.sees_switches {
+                record.off_since_ns = 0;
+            }
             calls.clear();
             calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)));
             let pending = &mut self.pending;
@@ -284,21 +291,26 @@ impl Kernel {
         Ok(rows)
     }
 
-    /// Sockets of every network namespace that a process is in: those that are listed, or all, which then are.
+    /// Sockets that are listed; at times also all that are in a network namespace with a process, which then are.
     fn read_sockets(&mut self) -> Result<(), Error> {
         let mut records: Vec<SocketRecord> = Vec::new();
         let (ebpf, buffer) = (&mut self.ebpf, &mut self.buffer);
         let mut decode = |mut bytes: &[u8]| records.extend(std::iter::from_fn(|| take::<SocketRecord>(&mut bytes)));
-        let listed = self.maps.listed.as_ref().filter(|_| self.lists_sockets && self.pass % SLOW_PASSES != 1);
-        match listed {
-            Some(map) if iterate::read_map(ebpf, "iter_listed", map, buffer)? => decode(buffer),
-            _ => self.namespaces.visit(|| {
+        let listed = match self.maps.listed.as_ref().filter(|_| self.lists_sockets) {
+            Some(map) => iterate::read_map(ebpf, "iter_listed", map, buffer)?,
+            None => false,
+        };
+        if listed {
+            decode(buffer);
+        }
+        if !listed || self.pass % SLOW_PASSES == 1 {
+            self.namespaces.visit(|| {
                 iterate::read(ebpf, "iter_tcp", buffer)?;
                 decode(buffer);
                 Ok(())
-            })?,
+            })?;
         }
-        // A socket that moved between two hash chains may have been seen twice.
+        // Listed ones, and one that moved between two hash chains, may have been seen twice.
         let mut once = HashSet::with_capacity(records.len());
         records.retain(|record| once.insert(record.cookie));
         self.sockets.begin_pass();

@@ -5,8 +5,9 @@ pub mod privilege;
 use std::ffi::{CStr, c_char};
 use std::fs;
 use std::mem::MaybeUninit;
+use std::path::Path;
 
-pub use self::privilege::{capability_notes, check_privileges};
+pub use self::privilege::{capability_notes, check_privileges, rights};
 use crate::batch::{Machine, Timestamp};
 use crate::kernel::host::parse;
 
@@ -47,16 +48,43 @@ pub fn boot_offset_ns() -> u64 {
     since_boot.saturating_sub(monotonic)
 }
 
-/// The mode of kernel lockdown; `None` when nothing is locked. `confidentiality` keeps programs from reading memory.
+/// Kernel lockdown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Lockdown {
+    /// `none`, `integrity`, or `confidentiality`, which keeps programs from reading memory.
+    Mode(String),
+    /// This kernel has none.
+    Unsupported,
+    /// securityfs is not mounted.
+    #[default]
+    Unknown,
+}
+
+/// The mode of kernel lockdown; `None` when nothing is locked, as far as can be told.
 #[must_use]
 pub fn lockdown() -> Option<String> {
-    locked(&text("/sys/kernel/security/lockdown")?)
+    match lockdown_state() {
+        Lockdown::Mode(mode) if mode != "none" => Some(mode),
+        _ => None,
+    }
+}
+
+/// Kernel lockdown, as far as can be told.
+#[must_use]
+pub fn lockdown_state() -> Lockdown {
+    let folder = Path::new("/sys/kernel/security");
+    match text(folder.join("lockdown")).as_deref().and_then(present) {
+        Some(mode) => Lockdown::Mode(mode),
+        // It lists the security modules, wherever there is a securityfs.
+        None if folder.join("lsm").exists() => Lockdown::Unsupported,
+        None => Lockdown::Unknown,
+    }
 }
 
 /// The modes are listed, the present one in brackets.
-fn locked(modes: &str) -> Option<String> {
-    let mode = modes.split_once('[')?.1.split_once(']')?.0;
-    (mode != "none").then(|| mode.to_owned())
+fn present(modes: &str) -> Option<String> {
+    let (mode, _) = modes.split_once('[')?.1.split_once(']')?;
+    Some(mode.to_owned())
 }
 
 /// What we cost: CPU time since our start, nanoseconds, and resident memory, bytes.
@@ -86,6 +114,15 @@ pub fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the pointer is valid for reading one `rlimit`.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// Memory that we may lock, bytes; `None` without a limit.
+#[must_use]
+pub fn locked_memory_bytes() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is valid for writing one `rlimit`.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
 /// Length of the clock tick in which `/proc` counts CPU time and start times.
@@ -137,7 +174,7 @@ fn string(field: &[c_char]) -> String {
     CStr::from_bytes_until_nul(&bytes).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn text(path: &str) -> Option<String> {
+fn text(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
@@ -147,9 +184,9 @@ mod tests {
 
     #[test]
     fn lockdown_is_the_mode_in_brackets() {
-        assert_eq!(locked("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
-        assert_eq!(locked("[none] integrity confidentiality\n"), None);
-        assert_eq!(locked(""), None);
+        assert_eq!(present("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
+        assert_eq!(present("[none] integrity confidentiality\n").as_deref(), Some("none"));
+        assert_eq!(present(""), None);
     }
 
     #[test]

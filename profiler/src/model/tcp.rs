@@ -4,17 +4,37 @@ use profiler_common::tcp;
 
 use crate::batch::{SocketRow, Timestamp};
 use crate::model::host::add_each;
+use crate::model::quality::Quality;
 use crate::model::time::{Recent, Reset, Tally};
 
 /// Host-wide TCP events, in the order of [`tcp::EVENT_NAMES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events(pub [u64; tcp::EVENTS]);
 
+/// Probes that count the events, in the same order.
+const COUNTED_BY: [&str; tcp::EVENTS] = [
+    "tcp_retransmit_skb",
+    "tcp_retransmit_synack",
+    "tcp_send_reset",
+    "tcp_receive_reset",
+    "inet_sock_set_state",
+    "inet_sock_set_state",
+    "inet_sock_set_state",
+];
+
 impl Reset for Events {}
 
 impl Tally<[u64; tcp::EVENTS]> for Events {
     fn absorb(&mut self, row: &[u64; tcp::EVENTS]) {
         add_each(&mut self.0, row);
+    }
+}
+
+impl Events {
+    /// Name and count of each event; `None` where the probe that counts it is missing.
+    pub fn known<'a>(&'a self, quality: &'a Quality) -> impl Iterator<Item = (&'static str, Option<u64>)> + 'a {
+        let events = tcp::EVENT_NAMES.into_iter().zip(COUNTED_BY).zip(self.0);
+        events.map(|((name, probe), count)| (name, (!quality.is_missing(probe)).then_some(count)))
     }
 }
 

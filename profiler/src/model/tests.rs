@@ -5,10 +5,10 @@ use profiler_common::file::kind;
 use profiler_common::task::state;
 
 use super::fixture::{
-    FSYNC, MS, READ, SDA, SECOND, batch, calls, connection, model, named, process, requests, sda, thread,
+    FSYNC, MS, READ, SDA, SECOND, batch, calls, connection, machine, model, named, process, requests, sda, thread,
 };
 use super::{Model, Window, bound, file};
-use crate::batch::{Batch, DiskStat, ProcessKey, TaskRow};
+use crate::batch::{Batch, DiskStat, Machine, ProbeStatus, ProcessKey, TaskRow};
 
 const KEY: ProcessKey = ProcessKey { pid: 7, start_ns: 7 * SECOND };
 
@@ -23,6 +23,19 @@ fn a_reused_process_id_is_another_process() {
     let model = model(Window::Whole, &told);
     assert_eq!(model.processes[&KEY].usage.sum.cpu_ns, 300 * MS);
     assert_eq!(model.processes[&heir].usage.sum.cpu_ns, 100 * MS);
+}
+
+#[test]
+fn whoever_ends_untold_is_forgotten() {
+    let probes =
+        ["sched_switch", "tcp_destroy_sock"].map(|name| ProbeStatus { name: name.into(), ..Default::default() });
+    let mut model = Model::new(Machine { probes: probes.into(), ..machine() }, Window::Whole);
+    let tasks = vec![thread(KEY, 7, MS), thread(KEY, 8, MS), thread(process(9), 9, MS)];
+    model.apply(&Batch { sockets: vec![connection(1, KEY, 9, 0), connection(2, KEY, 9, 0)], ..with_tasks(0, tasks) });
+    model.apply(&Batch { sockets: vec![connection(2, KEY, 9, 0)], ..with_tasks(1, vec![thread(KEY, 7, MS)]) });
+    assert_eq!(model.processes.keys().collect::<Vec<_>>(), [&KEY]);
+    assert_eq!(model.processes[&KEY].threads.keys().collect::<Vec<_>>(), [&7]);
+    assert_eq!(model.sockets.keys().collect::<Vec<_>>(), [&2]);
 }
 
 #[test]

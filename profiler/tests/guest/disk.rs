@@ -139,7 +139,7 @@ fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
     assert_eq!(cell(above, "disk.backing"), &Value::Text(format!("{} on vdb", disk.name)));
     assert_eq!(model.disks[&above].latency(op::READ).map(|latency| latency.requests), Some(READS));
     assert_close("mean", mean_ns, took_ns, 0.1);
-    // The reader has to wake up as well, and the kernel counts in ticks of 4 ms.
-    assert_close("above", above_ns, took_ns - below_ns, 0.15);
-    assert!(above_ns > 13 * MS && below_ns > 20 * MS, "{above_ns} {below_ns}");
+    // No less than it was told, no more than the reader noticed, but for the ticks of 4 ms in which the kernel counts.
+    assert!((14 * MS..=took_ns - below_ns + 4 * MS).contains(&above_ns), "{above_ns}");
+    assert!(below_ns >= 20 * MS, "{below_ns}");
 }

@@ -61,7 +61,7 @@ fn same_as_diskstats(disk: &LoopDevice, milliseconds: u64, workload: impl FnOnce
         workload(disk);
         (before, disk.diskstats())
     });
-    let hidden = trace.hidden(&seen.batches);
+    let hidden = trace.map(|trace| trace.hidden(&seen.batches)).unwrap_or_default();
     let completed = |op| hidden.iter().filter(move |event| event.op == op).filter_map(|event| event.completed_bytes);
     let (before, after) = &seen.said;
     let grown: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
@@ -165,7 +165,7 @@ fn latency_of_single_reads_is_what_fio_measures() {
     });
     seen.assert_counts_whole();
     let row = sum(&seen, device, op::READ);
-    let hidden = trace.hidden(&seen.batches);
+    let hidden = trace.map(|trace| trace.hidden(&seen.batches)).unwrap_or_default();
     assert!(row.service.count() + hidden.len() as u64 >= 2_000, "hidden {hidden:?}, {row:?}");
     let percentile = |kind: &str, name: &str| seen.said["read"][kind]["percentile"][name].as_u64().unwrap();
     for (quantile, name) in [(0.5, "50.000000"), (0.9, "90.000000"), (0.99, "99.000000")] {

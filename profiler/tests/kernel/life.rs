@@ -8,9 +8,9 @@ use profiler::source::live::{Live, Options};
 use profiler_common::task::state;
 use serde_json::Value;
 
-use crate::kernel::child::{fork, signal};
+use crate::kernel::child::{end, fork, signal};
 use crate::kernel::device::Scratch;
-use crate::kernel::observe::{assert_close, every, need_root, observe, once, tool, until};
+use crate::kernel::observe::{assert_close, every, need_root, observe, once, until};
 
 #[test]
 fn a_thread_that_waits_since_before_is_seen_waiting() {
@@ -53,7 +53,7 @@ fn a_thread_that_waits_since_before_is_seen_waiting() {
 
 #[test]
 fn processes_that_live_between_two_intervals_are_all_there() {
-    const PROCESSES: usize = 300;
+    const PROCESSES: usize = 200;
     let scratch = Scratch::new();
     let name = format!("kt-true-{}", std::process::id() % 100_000);
     let program = scratch.path(&name);
@@ -75,9 +75,9 @@ fn processes_that_live_between_two_intervals_are_all_there() {
 fn the_last_process_before_the_stop_is_there() {
     for _ in 0..5 {
         let seen = observe(&once(), || {
-            let mut command = Command::new("/bin/true").stdin(Stdio::null()).spawn().unwrap();
-            command.wait().unwrap();
-            command.id()
+            let pid = Command::new("/bin/true").stdin(Stdio::null()).spawn().unwrap().id();
+            assert_eq!(end(pid).1, 0);
+            pid
         });
         let states: Vec<_> = seen.tasks(seen.said).map(|row| row.state).collect();
         assert_eq!(states, [state::ENDED]);
@@ -139,10 +139,14 @@ impl Ids {
     }
 }
 
-/// What `bpftool` lists.
+/// What `bpftool` lists. It fails when something goes while it lists.
 fn shown(kind: &str) -> Vec<Value> {
-    let text = tool("bpftool", &["--json", kind, "show"]);
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("bpftool {kind} show: {error}: {text}"))
+    let list = || {
+        let output =
+            Command::new("bpftool").args(["--json", kind, "show"]).output().map_err(|error| error.to_string())?;
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {output:?}"))
+    };
+    until("bpftool lists everything", list)
 }
 
 /// What a process holds, by its descriptors.

@@ -7,7 +7,8 @@ use profiler_common::tcp::{HolderRecord, SocketRecord, state};
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
 use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
 
-/// Passes after which a socket whose holder was not found is looked for again.
+/// Passes after which a socket whose holder was not found is looked for again, at most: twice as many after each look, since
+/// a connection is accepted soon or not at all.
 const RETRY_PASSES: u64 = 10;
 
 /// All sockets that live.
@@ -24,6 +25,8 @@ struct Known {
     holder: Option<ProcessKey>,
     /// Pass at which its holder was last looked for.
     looked: u64,
+    /// Passes after which it is looked for again.
+    patience: u64,
     local: String,
     peer: String,
 }
@@ -47,7 +50,7 @@ impl Sockets {
 
     fn is_orphan(&self, known: &Known) -> bool {
         let held = known.holder.is_some() || known.last.owner.pid != 0 || known.last.state == state::CLOSE;
-        !held && (known.looked == 0 || self.pass - known.looked >= RETRY_PASSES)
+        !held && self.pass - known.looked >= known.patience
     }
 
     /// Learns who holds what; sockets that nobody holds are not asked for again at once.
@@ -61,6 +64,7 @@ impl Sockets {
         }
         for known in self.known.values_mut() {
             known.looked = self.pass;
+            known.patience = RETRY_PASSES.min(known.patience * 2);
         }
     }
 
@@ -93,7 +97,7 @@ impl Known {
         let local = endpoint(&record.local, record.local_port);
         let listens = record.state == state::LISTEN;
         let peer = if listens { "*".into() } else { endpoint(&record.peer, record.peer_port) };
-        Self { pass: 0, last: before, holder: None, looked: 0, local, peer }
+        Self { pass: 0, last: before, holder: None, looked: 0, patience: 1, local, peer }
     }
 
     fn row(&mut self, record: &SocketRecord) -> SocketRow {

@@ -6,8 +6,32 @@ use crate::error::Error;
 
 /// What we ask for, in the words of setcap: everything below, and a way past the permissions of tracefs.
 const SETCAP: &str = "cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_sys_resource,cap_dac_read_search+ep";
+/// Where capabilities reach the kernel.
+pub const OUTSIDE: &str = "run it on the host, or in a container that is privileged and not rootless";
 /// `PROC_USER_INIT_INO`: the user namespace that the kernel itself asks for capabilities in.
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// Capabilities, and what is lost without them.
+const USES: [(Capability, &str, &[&str]); 4] = [
+    (Capability::Bpf, "CAP_BPF", &["no program can be loaded"]),
+    (Capability::Perfmon, "CAP_PERFMON", &["no program may look into the kernel"]),
+    (
+        Capability::SysAdmin,
+        "CAP_SYS_ADMIN",
+        &[
+            "other network namespaces cannot be looked at",
+            "the time that the kernel spends in our programs is not known",
+        ],
+    ),
+    (
+        Capability::SysPtrace,
+        "CAP_SYS_PTRACE",
+        &[
+            "network namespaces of other users' processes cannot be opened",
+            "other users' command lines are hidden where `/proc` has `hidepid`",
+        ],
+    ),
+];
 
 /// Bits of `CapEff`.
 #[derive(Clone, Copy)]
@@ -16,6 +40,36 @@ enum Capability {
     SysAdmin = 21,
     Perfmon = 38,
     Bpf = 39,
+}
+
+/// A capability that matters to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privilege {
+    /// As `CAP_BPF`.
+    pub name: &'static str,
+    /// Whether we have it.
+    pub held: bool,
+    /// What is lost without it.
+    pub without: &'static [&'static str],
+}
+
+/// What we may do, and how to be allowed more.
+#[derive(Clone, Debug, Default)]
+pub struct Rights {
+    /// Every capability that matters.
+    pub privileges: Vec<Privilege>,
+    /// Why no program can be loaded, if so.
+    pub refusal: Option<String>,
+    /// They are those of a user namespace, which do not reach the kernel.
+    pub confined: bool,
+    /// The command that gives the program all of them.
+    pub setcap: String,
+}
+
+/// What we may do.
+#[must_use]
+pub fn rights() -> Rights {
+    Privileges::read().rights()
 }
 
 /// Whether the programs can be loaded and attached. The error names everything that is missing.
@@ -50,50 +104,55 @@ impl Privileges {
         }
     }
 
+    fn rights(&self) -> Rights {
+        let privilege = |(capability, name, without)| Privilege { name, held: self.is_granted(capability), without };
+        Rights {
+            privileges: USES.map(privilege).to_vec(),
+            refusal: self.refusal(),
+            confined: self.is_confined(),
+            setcap: self.setcap(),
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
-        let missing = [(Capability::Bpf, "CAP_BPF"), (Capability::Perfmon, "CAP_PERFMON")]
-            .into_iter()
-            // Before 5.8 there was nothing smaller than CAP_SYS_ADMIN, and it still includes both.
-            .filter(|(capability, _)| !self.has(*capability) && !self.has(Capability::SysAdmin))
-            .map(|(_, name)| name)
-            .collect::<Vec<_>>()
-            .join(" and ");
-        if !missing.is_empty() {
-            // A setting of 0 opens the door for socket filters only, but those who see it expect more from it.
-            let open = self.unprivileged_bpf_disabled.as_deref().is_some_and(|setting| setting.trim() == "0");
-            let but =
-                if open { " (`kernel.unprivileged_bpf_disabled` is 0, which does not cover tracing)" } else { "" };
-            return Err(Error::Unsupported {
-                what: format!("failed to load the kernel programs: {missing} missing{but}"),
-                hint: format!("run `sudo profiler …`, or once `sudo setcap {SETCAP} {}`", quoted(&self.program)),
-            });
+        let Some(why) = self.refusal() else { return Ok(()) };
+        let hint = if self.missing().is_empty() {
+            OUTSIDE.to_owned()
+        } else {
+            format!("run `sudo profiler …`, or once `{}`", self.setcap())
+        };
+        Err(Error::Unsupported { what: format!("failed to load the kernel programs: {why}"), hint })
+    }
+
+    fn refusal(&self) -> Option<String> {
+        let missing = self.missing().join(" and ");
+        if missing.is_empty() {
+            let confined = "the capabilities of a user namespace do not reach the kernel";
+            return self.is_confined().then(|| confined.to_owned());
         }
-        if self.is_confined() {
-            return Err(Error::Unsupported {
-                what:
-                    "failed to load the kernel programs: the capabilities of a user namespace do not reach the kernel"
-                        .to_owned(),
-                hint: "run it on the host, or in a container that is privileged and not rootless".to_owned(),
-            });
-        }
-        Ok(())
+        // A setting of 0 opens the door for socket filters only, but those who see it expect more from it.
+        let open = self.unprivileged_bpf_disabled.as_deref().is_some_and(|setting| setting.trim() == "0");
+        let but = if open { " (`kernel.unprivileged_bpf_disabled` is 0, which does not cover tracing)" } else { "" };
+        Some(format!("{missing} missing{but}"))
+    }
+
+    /// What no program can be loaded without, and we do not have.
+    fn missing(&self) -> Vec<&'static str> {
+        let needed = USES.iter().filter(|(capability, ..)| is_part_of_admin(*capability));
+        needed.filter(|(capability, ..)| !self.is_granted(*capability)).map(|(_, name, _)| *name).collect()
+    }
+
+    fn setcap(&self) -> String {
+        format!("sudo setcap {SETCAP} {}", quoted(&self.program))
     }
 
     fn notes(&self) -> Vec<String> {
-        let lost = [
-            (Capability::SysAdmin, "CAP_SYS_ADMIN", "other network namespaces cannot be looked at"),
-            (Capability::SysAdmin, "CAP_SYS_ADMIN", "the time that the kernel spends in our programs is not known"),
-            (Capability::SysPtrace, "CAP_SYS_PTRACE", "network namespaces of other users' processes cannot be opened"),
-            (
-                Capability::SysPtrace,
-                "CAP_SYS_PTRACE",
-                "other users' command lines are hidden where `/proc` has `hidepid`",
-            ),
-        ];
-        lost.iter()
-            .filter(|(capability, ..)| !self.has(*capability))
-            .map(|(_, name, without)| format!("without {name}: {without}"))
-            .collect()
+        let lost = USES.iter().filter(|(capability, ..)| !self.is_granted(*capability));
+        lost.flat_map(|(_, name, without)| without.iter().map(move |lost| format!("without {name}: {lost}"))).collect()
+    }
+
+    fn is_granted(&self, capability: Capability) -> bool {
+        self.has(capability) || is_part_of_admin(capability) && self.has(Capability::SysAdmin)
     }
 
     fn has(&self, capability: Capability) -> bool {
@@ -103,6 +162,11 @@ impl Privileges {
     fn is_confined(&self) -> bool {
         self.user_namespace.as_deref().is_some_and(|namespace| namespace != INITIAL_USER_NAMESPACE)
     }
+}
+
+/// Before 5.8 there was nothing smaller than `CAP_SYS_ADMIN`, and it still includes these.
+fn is_part_of_admin(capability: Capability) -> bool {
+    matches!(capability, Capability::Bpf | Capability::Perfmon)
 }
 
 fn effective(status: &str) -> Option<u64> {
@@ -171,6 +235,22 @@ mod tests {
         let few = with(&[Capability::Bpf, Capability::Perfmon]).notes();
         assert_eq!(few.len(), 4, "{few:?}");
         assert!(few[0].starts_with("without CAP_SYS_ADMIN: other network namespaces"), "{few:?}");
+    }
+
+    #[test]
+    fn rights_are_a_list_of_capabilities() {
+        let held = |capabilities: &[Capability]| {
+            let rights = with(capabilities).rights();
+            rights
+                .privileges
+                .iter()
+                .filter(|privilege| privilege.held)
+                .map(|privilege| privilege.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(held(&[]), [""; 0]);
+        assert_eq!(held(&[Capability::SysAdmin]), ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"]);
+        assert_eq!(held(&[Capability::Bpf, Capability::SysPtrace]), ["CAP_BPF", "CAP_SYS_PTRACE"]);
     }
 
     #[test]

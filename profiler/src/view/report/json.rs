@@ -1,5 +1,6 @@
 //! The report for programs. Numbers are raw, in the base unit that an id ends with: nanoseconds, bytes, things per
-//! second, ratios from 0 to 1. What is unknown is `null`, with the reason among the row's `notes`.
+//! second, ratios from 0 to 1. What is unknown is `null`, with the reason among the row's `notes`. `incomplete` says why
+//! there may be rows that nobody knows of.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -72,11 +73,8 @@ fn host(model: &Model) -> Json {
         .zip(row.cpu_ns)
         .map(|(name, ns)| (name.to_owned(), json!(ns)))
         .collect();
-    let events: Map<String, Json> = profiler_common::tcp::EVENT_NAMES
-        .into_iter()
-        .zip(model.tcp_events.sum.0)
-        .map(|(name, count)| (name.to_owned(), json!(count)))
-        .collect();
+    let events = model.tcp_events.sum.known(&model.quality);
+    let events: Map<String, Json> = events.map(|(name, count)| (name.to_owned(), json!(count))).collect();
     json!({
         "cpu": cpu,
         "pressure": row.pressure,
@@ -169,7 +167,7 @@ fn table_json((sheet, more): &(Sheet, usize)) -> Json {
         .map(|column| json!({ "id": column.id, "label": column.label, "doc": column.doc }))
         .collect();
     let rows: Vec<Json> = sheet.rows.iter().map(|row| row_json(sheet, row)).collect();
-    json!({ "columns": columns, "rows": rows, "omitted": more })
+    json!({ "columns": columns, "rows": rows, "omitted": more, "incomplete": sheet.incomplete })
 }
 
 fn row_json(sheet: &Sheet, row: &Row) -> Json {

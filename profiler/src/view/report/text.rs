@@ -36,8 +36,8 @@ fn header(model: &Model) -> String {
     line(&mut out, "Load", &load(model));
     line(&mut out, "Lost", &lost(model));
     line(&mut out, "Own cost", &own_cost(model));
-    for (name, without) in &model.quality.missing_probes {
-        line(&mut out, "No probe", &format!("{name}: {without}"));
+    for probe in machine.probes.iter().filter(|probe| probe.form.is_none()) {
+        line(&mut out, "No probe", &format!("{} ({}): {}", probe.name, probe.reason, probe.without));
     }
     for note in &model.quality.notes {
         line(&mut out, "Note", note);
@@ -121,7 +121,8 @@ fn findings_text(model: &Model, findings: &[Finding]) -> String {
     let blind = undecided(model);
     let checked = DETECTORS.iter().filter(|detector| !blind.iter().any(|(other, _)| other.id == detector.id));
     let checked: Vec<String> = checked.map(|detector| format!("{} {}", detector.id, detector.title)).collect();
-    line(&mut out, "Checked", &checked.join("; "));
+    let checked = if checked.is_empty() { "nothing".into() } else { checked.join("; ") };
+    line(&mut out, "Checked", &checked);
     for (detector, why) in blind {
         line(&mut out, "Not told", &format!("{} {}: {why}", detector.id, detector.title));
     }
@@ -155,7 +156,7 @@ fn line(out: &mut String, label: &str, text: &str) {
 fn table_text((sheet, more): &(Sheet, usize)) -> String {
     let mut out = format!("\n{}", sheet.table.title());
     if sheet.rows.is_empty() {
-        out.push_str(": none\n");
+        let _ = writeln!(out, ": {}", sheet.incomplete.map_or("none".into(), |why| format!("unknown, {why}")));
         return out;
     }
     out.push('\n');
@@ -180,6 +181,9 @@ fn table_text((sheet, more): &(Sheet, usize)) -> String {
     }
     if *more > 0 {
         let _ = writeln!(out, "… and {more} more");
+    }
+    if let Some(why) = sheet.incomplete {
+        let _ = writeln!(out, "? rows may be missing: {why}");
     }
     for (why, labels) in unknown {
         let _ = writeln!(out, "? under {}: {why}", labels.join(", "));

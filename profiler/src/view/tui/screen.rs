@@ -194,15 +194,15 @@ fn draw_tables(pen: &mut Pen<'_>, places: &Places, view: &View, app: &App) {
         let focus = if app.active() == *list { Focus::Here } else { Focus::Elsewhere };
         let pane = app.pane(*list);
         let bars = view.bars_of(grid);
-        let empty = nothing(view, &pane.filter);
+        let empty = nothing(view, grid.sheet.incomplete, &pane.filter);
         table::draw(pen, *area, &Table { name: list.name(), grid, pane, bars, focus, empty });
     }
 }
 
-fn nothing(view: &View, filter: &str) -> &'static str {
+fn nothing(view: &View, incomplete: Option<&'static str>, filter: &str) -> &'static str {
     match (view.header.batches, filter) {
         (0, _) => "waiting for the first interval",
-        (_, "") => "nothing in the window",
+        (_, "") => incomplete.unwrap_or("nothing in the window"),
         _ => "no row contains this text; Esc clears the filter",
     }
 }

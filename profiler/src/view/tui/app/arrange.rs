@@ -82,7 +82,7 @@ mod tests {
             .zip(values)
             .map(|(index, value)| Row { subject: Subject::Socket(index), cells: vec![value.clone()] })
             .collect();
-        Sheet { table: Table::Connections, columns: vec![COLUMN], rows }
+        Sheet { table: Table::Connections, columns: vec![COLUMN], rows, incomplete: None }
     }
 
     fn subjects(grid: &Grid) -> Vec<u64> {

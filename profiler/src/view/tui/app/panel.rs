@@ -32,7 +32,10 @@ pub enum Body {
 /// The panel of a row; `None` where the table says it all.
 #[must_use]
 pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
+    let missing = |probe| model.quality.is_missing(probe);
     match subject {
+        Subject::Process(_) | Subject::Thread(..) if missing("sched_switch") => None,
+        Subject::Disk(..) if missing("block_rq_issue") => None,
         Subject::Process(key) => Some(bar(model, subject, &model.label(*key))),
         Subject::Thread(key, tid) => {
             let thread = model.processes.get(key)?.threads.get(tid)?;

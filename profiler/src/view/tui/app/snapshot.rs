@@ -57,8 +57,8 @@ pub struct Header {
     pub lost: Vec<(String, u64)>,
     /// Intervals that were merged because we could not keep up.
     pub missed_ticks: u64,
-    /// Probes that are missing.
-    pub missing_probes: usize,
+    /// Names of the probes that are missing.
+    pub missing_probes: Vec<String>,
     /// Our CPU time as a share of one CPU, and that of our kernel programs where it is known.
     pub self_cpu: (f64, Option<f64>),
     /// Our memory, kernel maps included, bytes.
@@ -149,7 +149,9 @@ fn grid(model: &Model, app: &App, table: Table) -> Grid {
 }
 
 fn bars(model: &Model, grid: &Grid) -> Vec<[Part; 5]> {
-    if !matches!(grid.sheet.table, Table::Processes | Table::Threads) {
+    // The bar splits all of the wall time, or tells nothing.
+    let told = !model.quality.is_missing("sched_switch");
+    if !(told && matches!(grid.sheet.table, Table::Processes | Table::Threads)) {
         return Vec::new();
     }
     grid.sheet.rows.iter().map(|row| panel::parts(model, &row.subject)).collect()
@@ -180,7 +182,7 @@ fn header(model: &Model, newest: Timestamp) -> Header {
             .map(|(name, count)| (name.clone(), *count))
             .collect(),
         missed_ticks: quality.missed_ticks,
-        missing_probes: quality.missing_probes.len(),
+        missing_probes: quality.missing_probes.iter().map(|(name, _)| name.clone()).collect(),
         self_cpu: (quality.self_cpu_ratio, quality.programs_cpu_ratio),
         self_memory_bytes: quality.self_memory_bytes + quality.map_memory_bytes,
     }

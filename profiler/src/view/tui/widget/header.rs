@@ -107,9 +107,11 @@ fn cost(header: &Header) -> Vec<Piece> {
     if header.missed_ticks > 0 {
         pieces.push(piece(format!("{} ticks merged", header.missed_ticks), Role::Bad, 12));
     }
-    if header.missing_probes > 0 {
-        let probes = if header.missing_probes == 1 { "probe" } else { "probes" };
-        pieces.push(piece(format!("{} {probes} missing", header.missing_probes), Role::Bad, 4));
+    let missing = &header.missing_probes;
+    if !missing.is_empty() {
+        let probes = if missing.len() == 1 { "probe" } else { "probes" };
+        pieces.push(piece(format!("{} {probes} missing", missing.len()), Role::Bad, 4));
+        pieces.push(piece(missing.join(", "), Role::Text, 12));
     }
     if header.batches > 0 {
         let (own, programs) = header.self_cpu;

@@ -21,7 +21,7 @@ const PRESSURE: u16 = 25;
 
 /// Lines that it takes without the past, and with all of it.
 pub(super) fn heights(view: &View, width: u16) -> (u16, u16) {
-    let series = u16::try_from(series(&[]).len()).unwrap_or_default();
+    let series = u16::try_from(series(&[], &[]).len()).unwrap_or_default();
     let lines = if width < COLUMNS_MIN { series } else { series.div_ceil(2) };
     let now = cpu_height(view, width) + pressure_height(view, width);
     (now, now + 1 + lines)
@@ -36,7 +36,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, view: &View) {
     cpu(pen, top, view);
     let (top, rest) = split_top(rest, pressure_height(view, area.width));
     pressure(pen, top, view);
-    timeline(pen, rest, &view.host.history);
+    timeline(pen, rest, &view.host.history, &view.header.missing_probes);
 }
 
 fn cpu_height(view: &View, width: u16) -> u16 {
@@ -94,12 +94,12 @@ fn shares(pressure: Option<Pressure>, window_ns: u64) -> String {
     format!("{} / {}", Value::ratio(pressure.some_ns, window_ns), Value::ratio(pressure.full_ns, window_ns))
 }
 
-fn timeline(pen: &mut Pen<'_>, area: Rect, history: &[Point]) {
+fn timeline(pen: &mut Pen<'_>, area: Rect, history: &[Point], missing: &[String]) {
     if area.height < 2 {
         return;
     }
     let (title, body) = split_top(area, 1);
-    let (body, all) = (inset(body), series(history));
+    let (body, all) = (inset(body), series(history, missing));
     let columns = if area.width < COLUMNS_MIN { 1 } else { 2 };
     pen.title(title, "Timeline", "latest at the right");
     let width = (body.width - 2 * (columns - 1)) / columns;
@@ -124,21 +124,27 @@ struct Line {
     latest: Option<Value>,
 }
 
-/// Every series of the timeline, the most important first.
-fn series(history: &[Point]) -> [Line; 7] {
-    let line = |name, get: fn(&Point) -> f64, value: fn(f64) -> Value, floor| {
+/// Probes without which bytes of some connections are missing.
+const SOCKETS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock"];
+
+/// Every series of the timeline, the most important first. Without one of its probes, a series is unknown.
+fn series(history: &[Point], missing: &[String]) -> [Line; 7] {
+    let line = |name, needs: &[&str], get: fn(&Point) -> f64, value: fn(f64) -> Value, floor| {
+        if missing.iter().any(|probe| needs.contains(&probe.as_str())) {
+            return Line { name, values: Vec::new(), floor, latest: Some(Value::Text("?".into())) };
+        }
         let values: Vec<_> = history.iter().map(get).collect();
         let latest = values.last().copied().map(value);
         Line { name, values, floor, latest }
     };
     [
-        line("cpu", |point| point.cpu_ratio, Value::Ratio, 1.0),
-        line("run queue", |point| point.runq_threads, threads, 2.0),
-        line("disk ops", |point| point.disk_ops_s, Value::PerSecond, 100.0),
-        line("disk bytes", |point| point.disk_bytes_s, Value::BytesPerSecond, 1e6),
-        line("tcp bytes", |point| point.tcp_bytes_s, Value::BytesPerSecond, 1e6),
-        line("retransmits", |point| point.retransmits_s, Value::PerSecond, 10.0),
-        line("calls", |point| point.calls_s, Value::PerSecond, 1e3),
+        line("cpu", &[], |point| point.cpu_ratio, Value::Ratio, 1.0),
+        line("run queue", &["sched_switch"], |point| point.runq_threads, threads, 2.0),
+        line("disk ops", &["block_rq_complete"], |point| point.disk_ops_s, Value::PerSecond, 100.0),
+        line("disk bytes", &["block_rq_complete"], |point| point.disk_bytes_s, Value::BytesPerSecond, 1e6),
+        line("tcp bytes", SOCKETS, |point| point.tcp_bytes_s, Value::BytesPerSecond, 1e6),
+        line("retransmits", &["tcp_retransmit_skb"], |point| point.retransmits_s, Value::PerSecond, 10.0),
+        line("calls", &["sys_exit"], |point| point.calls_s, Value::PerSecond, 1e3),
     ]
 }
 

@@ -1,0 +1,161 @@
+//! What the doctor says of the running kernel is what the snapshots of the four hosts say (`src/run/doctor/tests.rs`),
+//! probe by probe. Names and sizes of hosts differ.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::kernel::device::Scratch;
+use crate::kernel::observe::{absent, need_root};
+
+/// A snapshot of the host with this name.
+macro_rules! host {
+    ($name:literal) => {
+        include_str!(concat!("../../src/run/doctor/snapshots/profiler__run__doctor__tests__", $name, ".json.snap"))
+    };
+}
+
+/// Nobody, as most systems number them.
+const NOBODY: u32 = 65_534;
+/// What kernels before 6.10 say of `tcp_send_reset`.
+const FEWER_RESETS: &str = "only resets that a socket sends";
+
+#[test]
+fn whatever_this_kernel_has_works() {
+    let locked = lockdown().as_deref() == Some("confidentiality");
+    let said = Said::of(&mut program(), &["--json"]);
+    let expected = probes(&snapshot(if locked { host!("locked_down") } else { host!("whole") }));
+    for (probe, mut expected) in probes(&said.json()).into_iter().zip(expected) {
+        if absent().contains(&probe.name) {
+            expected = Probe { form: None, state: "missing".into(), reason: probe.reason.clone(), ..expected };
+            assert_ne!(probe.reason, "");
+        } else if probe.reason.starts_with(FEWER_RESETS) {
+            expected = Probe { state: "partial".into(), reason: probe.reason.clone(), ..expected };
+        }
+        assert_eq!(probe, expected);
+    }
+    said.check_exit();
+}
+
+#[test]
+fn without_types_what_needs_none_works() {
+    let said = Said::of(&mut program(), &["--json", "--btf", "none"]);
+    let json = said.json();
+    assert_eq!(probes(&json), probes(&snapshot(host!("without_types"))));
+    assert_eq!(json["thread_records"], "hash_map");
+    said.check_exit();
+}
+
+#[test]
+fn without_privileges_all_is_told_and_nothing_done() {
+    need_root();
+    let scratch = Scratch::new();
+    // Nobody may not enter the folders of whoever builds.
+    let copy = scratch.path("profiler");
+    fs::copy(executable(), &copy).unwrap();
+    let said = Said::of(Command::new(&copy).uid(NOBODY).gid(NOBODY), &["--json"]);
+    let (json, expected) = (said.json(), snapshot(host!("unprivileged")));
+    assert_eq!(probes(&json), probes(&expected));
+    assert_eq!(json["privileges"], expected["privileges"]);
+    assert_eq!(json["works"], "nothing");
+    said.check_exit();
+}
+
+#[test]
+fn lockdown_is_told_as_the_kernel_tells_it() {
+    let said = Said::of(&mut program(), &["--json"]);
+    let told = said.json()["lockdown"].as_str().map(str::to_owned);
+    assert_eq!(told.filter(|told| told != "unsupported"), lockdown());
+    if let Ok(booted) = std::env::var("GUEST_LOCKDOWN") {
+        assert_eq!(lockdown(), Some(booted));
+    }
+}
+
+#[test]
+fn people_read_it_on_any_terminal() {
+    for arguments in [&[][..], &["--btf", "none"], &["--deny-probe", "sched_switch"]] {
+        let said = Said::of(&mut program(), arguments);
+        let text = std::str::from_utf8(&said.0.stdout).unwrap();
+        assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        let json = Said::of(&mut program(), &[arguments, &["--json"]].concat());
+        for probe in probes(&json.json()) {
+            assert!(text.contains(&format!("\n  {} ", probe.name)), "{}: {text}", probe.name);
+        }
+        assert_eq!(said.0.status.code(), json.0.status.code());
+    }
+}
+
+/// The mode in brackets, if the kernel tells.
+fn lockdown() -> Option<String> {
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+    let (mode, _) = modes.split_once('[')?.1.split_once(']')?;
+    Some(mode.to_owned())
+}
+
+/// The program that was built with this test; in a virtual machine it has another place.
+fn executable() -> &'static Path {
+    let built = Path::new(env!("CARGO_BIN_EXE_profiler"));
+    if built.exists() { built } else { Path::new("/profiler") }
+}
+
+fn program() -> Command {
+    need_root();
+    Command::new(executable())
+}
+
+/// What the doctor said.
+struct Said(Output);
+
+impl Said {
+    #[track_caller]
+    fn of(program: &mut Command, arguments: &[&str]) -> Self {
+        let output = program.env_clear().arg("doctor").args(arguments).output().unwrap();
+        assert!(output.stderr.is_empty(), "{output:?}");
+        Self(output)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.0.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn check_exit(&self) {
+        let expected = match self.json()["works"].as_str().unwrap() {
+            "everything" => 0,
+            "part" => 1,
+            _ => 2,
+        };
+        assert_eq!(self.0.status.code(), Some(expected), "{:?}", self.0);
+    }
+}
+
+/// What is said of a probe.
+#[derive(Debug, PartialEq, Eq)]
+struct Probe {
+    name: String,
+    forms: Value,
+    form: Option<String>,
+    state: String,
+    reason: String,
+}
+
+fn probes(json: &Value) -> Vec<Probe> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let probe = |probe: &Value| Probe {
+        name: text(&probe["name"]).unwrap(),
+        forms: probe["forms"].clone(),
+        form: text(&probe["form"]),
+        state: text(&probe["state"]).unwrap(),
+        // The rest is about a setting of the host.
+        reason: text(&probe["reason"]).unwrap().split(" (`kernel.").next().unwrap().to_owned(),
+    };
+    json["probes"].as_array().unwrap().iter().map(probe).collect()
+}
+
+/// A snapshot begins with where it is from, between two lines.
+fn snapshot(file: &str) -> Value {
+    serde_json::from_str(file.splitn(3, "---\n").nth(2).unwrap()).unwrap()
+}
