@@ -15,7 +15,7 @@ use crate::setup::is_root;
 /// Under CI a test that cannot run has failed; elsewhere it is said loudly.
 pub fn run(layout: &Layout, tally: &mut Tally) -> Result<()> {
     let package = layout.root.join("profiler");
-    let ready = executable(layout, KERNEL_TESTS).and_then(|file| as_root(&file, &package));
+    let ready = executable(layout, KERNEL_TESTS, "test").and_then(|file| as_root(&file, &package));
     match ready {
         Ok(mut tests) => tally.count(&mut tests),
         Err(error) if super::is_ci() => Err(error.context("kernel tests NOT run")),
@@ -27,9 +27,9 @@ pub fn run(layout: &Layout, tally: &mut Tally) -> Result<()> {
 }
 
 /// Builds one of the profiler's test targets; where it is.
-pub fn executable(layout: &Layout, target: &str) -> Result<PathBuf> {
+pub fn executable(layout: &Layout, target: &str, profile: &str) -> Result<PathBuf> {
     let mut build = child::cargo();
-    build.args(["test", "--package", "profiler", "--test", target, "--no-run"]);
+    build.args(["test", "--package", "profiler", "--test", target, "--no-run", "--profile", profile]);
     build.arg("--message-format=json-render-diagnostics").current_dir(&layout.root);
     let output = build.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("failed to start `{}`", child::shown(&build)))?;

@@ -35,12 +35,16 @@ pub fn boot(
     let (console, results) = (folder.join("console"), folder.join("results"));
     let qemu = child::find_program("qemu-system-x86_64").context("`qemu-system-x86_64` is not installed")?;
     let mut command = Command::new(qemu);
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536", "-smp", guest.cpus]);
+    // With a thread for each CPU the emulator now and then runs code that the kernel is patching, as it does to attach.
+    command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "1536", "-smp", guest.cpus]);
     command.args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initial);
-    let absent: Vec<_> = guest.absent().collect();
-    let orders = format!("guest.tests={} guest.absent={}", tests.join(","), absent.join(","));
-    command.args(["-append", &format!("console=ttyS0 panic=-1 quiet {orders} {}", guest.append)]);
+    let chosen = if tests.is_empty() { guest.tests.join(",") } else { tests.join(",") };
+    let impossible = guest.impossible.iter().map(|(name, _)| *name);
+    let skipped: Vec<_> = impossible.chain(guest.elsewhere.iter().copied()).collect();
+    let orders = [("tests", chosen), ("skipped", skipped.join(",")), ("absent", guest.absent().join(","))];
+    let orders = orders.map(|(name, value)| format!("guest.{name}={value}")).join(" ");
+    command.args(["-append", &format!("console=ttyS0 panic=-1 quiet mitigations=off {orders} {}", guest.append)]);
     // Written to for this boot only.
     command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.display()));
     command.args(["-drive", NULL_DISK]);

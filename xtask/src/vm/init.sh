@@ -31,10 +31,25 @@ fi
 exec >/dev/ttyS1 2>&1
 echo "@@ doctor"
 /profiler doctor --json
+if [ "$GUEST_COST" = 1 ]; then
+    echo "@@ cost"
+    centiseconds() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }
+    begin=$(centiseconds)
+    /profiler report --tick 100ms --for 100ms >/dev/null
+    end=$(centiseconds)
+    echo "took $((end - begin)) centiseconds"
+    (while :; do busybox true; done) &
+    load=$!
+    /profiler report --for 5s --format json
+    kill $load
+fi
 echo "@@ tests"
 cd /tmp
+IFS=,
+args=$GUEST_TESTS
+for name in $GUEST_SKIPPED; do args="--skip,$name,$args"; done
 # shellcheck disable=SC2086
-/tests --test-threads=1 $(echo "$GUEST_TESTS" | busybox tr , ' ') &
+/tests --test-threads=1 $args &
 tests=$!
 # Should it hang, the console tells where, before the host's patience ends.
 (busybox sleep 240 && echo 1 >/proc/sys/kernel/sysrq && echo w >/proc/sysrq-trigger && echo l >/proc/sysrq-trigger) &

@@ -35,6 +35,12 @@ pub struct Guest {
     pub append: &'static str,
     /// CPUs, and how many there could be.
     pub cpus: &'static str,
+    /// Parts of the names of tests that run there.
+    pub tests: &'static [&'static str],
+    /// Tests, by a part of their name, that cannot run there, and why.
+    pub impossible: &'static [(&'static str, &'static str)],
+    /// Parts of the names of tests that run elsewhere only.
+    pub elsewhere: &'static [&'static str],
     /// Probes that are not in their best form there.
     pub short: &'static [Short],
 }
@@ -57,10 +63,41 @@ const fn partial(probe: &'static str, why: &'static str) -> Short {
     Short { probe, form: Some("tp_btf"), why }
 }
 
-/// Debian's cloud kernel on two CPUs.
-const PLAIN: Guest = Guest { name: "", kernel: "", append: "", cpus: "2", short: &[] };
-
 const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a socket sends");
+
+/// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
+const EMULATED: (&str, &str) = ("latency_of_single_reads", "an emulated CPU wakes fio too late");
+
+/// The kinds of files are told by memory that programs may not read.
+const KINDLESS: &str = "the kinds of files are not known under lockdown";
+
+/// Of each row one test.
+const ROWS: &[&str] = &[
+    "disk::random_reads",
+    "file::",
+    "life::the_last_process",
+    "syscall::strace",
+    "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+    "tcp::an_open_connection",
+    "tcp_trouble::refused",
+    "doctor::",
+];
+
+/// Debian's cloud kernel on two CPUs, with all tests but those that refuse each probe in turn: they attach twenty times.
+const PLAIN: Guest = Guest {
+    name: "",
+    kernel: "",
+    append: "",
+    cpus: "2",
+    tests: &[""],
+    impossible: &[EMULATED],
+    elsewhere: &["ladder::"],
+    short: &[],
+};
+
+/// The same kernel on two CPUs, without and with 62 more that could come: what the profiler costs must not depend on it.
+pub const FEW_CPUS: &str = "6.12";
+pub const MANY_CPUS: &str = "6.12-64cpu";
 
 /// All guests.
 pub const GUESTS: &[Guest] = &[
@@ -71,18 +108,63 @@ pub const GUESTS: &[Guest] = &[
         ..PLAIN
     },
     Guest { name: "6.1", kernel: "6.1", short: &[SOCKETLESS_RESETS], ..PLAIN },
-    Guest { name: "6.12", kernel: "6.12", ..PLAIN },
-    Guest { name: "7.2", kernel: "7.2", ..PLAIN },
-    Guest { name: "6.1-cgroup1", kernel: "6.1", append: "guest.cgroup=1", short: &[SOCKETLESS_RESETS], ..PLAIN },
-    Guest { name: "6.12-64cpu", kernel: "6.12", cpus: "2,maxcpus=64", ..PLAIN },
-    Guest { name: "6.12-generic", kernel: "6.12-generic", ..PLAIN },
-    Guest { name: "6.12-rt", kernel: "6.12-rt", ..PLAIN },
-    Guest { name: "6.12-lockdown", kernel: "6.12", append: "lockdown=confidentiality", ..PLAIN },
+    Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", ..PLAIN },
+    Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", ..PLAIN },
+    Guest {
+        name: "6.1-cgroup1",
+        kernel: "6.1",
+        append: "guest.cgroup=1",
+        tests: &["guest::cgroup", "task::", "doctor::"],
+        short: &[SOCKETLESS_RESETS],
+        ..PLAIN
+    },
+    Guest { name: MANY_CPUS, kernel: "6.12", append: "guest.cost=1", cpus: "2,maxcpus=64", tests: ROWS, ..PLAIN },
+    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, ..PLAIN },
+    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, ..PLAIN },
+    Guest {
+        name: "6.12-lockdown",
+        kernel: "6.12",
+        append: "lockdown=confidentiality guest.lockdown=confidentiality",
+        tests: ROWS,
+        impossible: &[("file::", KINDLESS)],
+        short: &[partial("sys_exit", "kinds of files")],
+        ..PLAIN
+    },
 ];
+
+/// The guest that comes after so many others.
+pub fn turn(number: usize) -> &'static Guest {
+    let (oldest, others) = GUESTS.split_at(1);
+    if number.is_multiple_of(2) { &oldest[0] } else { &others[number / 2 % others.len()] }
+}
 
 impl Guest {
     /// Names of the probes that are missing there.
-    pub fn absent(&self) -> impl Iterator<Item = &str> {
-        self.short.iter().filter(|short| short.form.is_none()).map(|short| short.probe)
+    pub fn absent(&self) -> Vec<&'static str> {
+        self.short.iter().filter(|short| short.form.is_none()).map(|short| short.probe).collect()
+    }
+
+    /// Why a test cannot run there.
+    pub fn why_not(&self, test: &str) -> Option<&'static str> {
+        self.impossible.iter().find(|(name, _)| test.contains(name)).map(|(_, why)| *why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_have_their_turn_and_the_oldest_every_second() {
+        let turns: Vec<_> = (0..2 * GUESTS.len()).map(|number| turn(number).name).collect();
+        assert!(turns.iter().step_by(2).all(|name| *name == "5.10"), "{turns:?}");
+        assert!(GUESTS.iter().all(|guest| turns.contains(&guest.name)), "{turns:?}");
+    }
+
+    #[test]
+    fn guests_boot_kernels_that_are_there() {
+        for guest in GUESTS {
+            assert!(KERNELS.iter().any(|kernel| kernel.name == guest.kernel), "{}", guest.name);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::matrix::Guest;
 
@@ -16,6 +17,30 @@ pub struct Outcome {
     /// Whether each test passed.
     pub tests: BTreeMap<String, bool>,
     pub took: Duration,
+    /// What the profiler cost under a small load, where that was asked for.
+    pub cost: Option<Cost>,
+}
+
+/// What reports cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// How long the shortest report takes, beyond its one interval: to start, and to end.
+    pub start: Duration,
+    /// Its own CPU time as a share of the time of one CPU, nearly all of it for reading the kernel once per tick.
+    pub cpu_ratio: f64,
+}
+
+/// The interval of the shortest report; init.sh says the same.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+impl Cost {
+    fn parse(section: &str) -> Option<Self> {
+        let report: Value = serde_json::from_str(section.lines().find(|line| line.starts_with('{'))?).ok()?;
+        let took = section.lines().find_map(|line| line.strip_prefix("took ")?.strip_suffix(" centiseconds"))?;
+        let took = Duration::from_millis(took.parse::<u64>().ok()? * 10);
+        let cpu_ratio = report["quality"]["self_cpu_ratio"].as_f64()?;
+        Some(Self { start: took.checked_sub(INTERVAL)?, cpu_ratio })
+    }
 }
 
 /// What `profiler doctor --json` says.
@@ -51,7 +76,16 @@ impl Outcome {
         if tests.is_empty() || (status.trim() == "0") != tests.values().all(|passed| *passed) {
             bail!("its tests did not come to their end:\n{said}");
         }
-        Ok(Self { host, tests, took })
+        let cost = section("cost").map(|cost| Cost::parse(cost).with_context(|| format!("its report failed: {cost}")));
+        Ok(Self { host, tests, took, cost: cost.transpose()? })
+    }
+
+    pub fn passed(&self) -> u64 {
+        self.tests.values().filter(|passed| **passed).count() as u64
+    }
+
+    pub fn failed(&self) -> u64 {
+        self.tests.len() as u64 - self.passed()
     }
 
     /// Tests that failed, and probes that are not as expected: in another form, or for another reason.
@@ -85,6 +119,7 @@ mod tests {
 
     const SAID: &str = "noise\n@@ doctor\n{\"kernel\":\"6.1\",\"probes\":[\
         {\"name\":\"a\",\"form\":\"iter\",\"reason\":\"\"},{\"name\":\"b\",\"form\":null,\"reason\":\"too old\"}]}\n\
+        @@ cost\n{\"quality\":{\"self_cpu_ratio\":0.5}}\ntook 60 centiseconds\n\
         @@ tests\nrunning 2 tests\ntest all::kernel::x ... ok\ntest guest::y ... FAILED\n@@ ended 101\n";
 
     #[test]
@@ -95,6 +130,13 @@ mod tests {
         assert_eq!(faults, ["guest::y failed", "b is missing, not as expected: too old"]);
         assert_eq!(outcome.faults(&guest(&[Short { probe: "b", form: None, why: "old" }])), ["guest::y failed"]);
         assert_eq!(outcome.faults(&guest(&[Short { probe: "b", form: None, why: "new" }])).len(), 2);
+    }
+
+    #[test]
+    fn the_cost_is_what_is_beyond_the_seconds_asked_for() {
+        let cost = Outcome::parse(SAID, Duration::ZERO).unwrap().cost.unwrap();
+        assert_eq!((cost.start, cost.cpu_ratio.to_string()), (Duration::from_millis(500), "0.5".to_owned()));
+        assert!(Outcome::parse(&SAID.replace("took", "take"), Duration::ZERO).is_err());
     }
 
     #[test]

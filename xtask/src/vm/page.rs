@@ -4,27 +4,25 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use super::Outcomes;
 use super::btf::probe::{At, PROBES, Probe};
-use super::matrix::Guest;
-use super::outcome::Outcome;
+use super::scale::Scale;
 use crate::layout::Layout;
 use crate::table::Table;
 
-type Outcomes = [(&'static Guest, Outcome)];
 type Rows = Vec<Vec<String>>;
 
 /// Everything as aligned columns.
 pub fn text(outcomes: &Outcomes) -> String {
-    let (probes, reasons) = probes(outcomes);
-    let aligned = |rows: Rows| {
+    let grids = [probes(outcomes), tests(outcomes)].map(|(rows, reasons)| {
         let mut table = Table::default();
         for row in rows {
             table.row(row);
         }
-        table.text()
-    };
-    let reasons = reasons.iter().fold(String::new(), |text, reason| format!("{text}  {reason}\n"));
-    format!("\n{}\n{reasons}\n{}", aligned(probes), aligned(tests(outcomes)))
+        let reasons = reasons.numbered().fold(String::new(), |text, reason| format!("{text}  {reason}\n"));
+        format!("\n{}\n{reasons}", table.text())
+    });
+    grids.concat()
 }
 
 /// Writes what is generated in docs/KERNELS.md.
@@ -38,13 +36,16 @@ pub fn write(layout: &Layout, outcomes: &Outcomes) -> Result<()> {
 
 /// The last run.
 fn matrix(outcomes: &Outcomes) -> String {
-    let (probes, reasons) = probes(outcomes);
-    let reasons = reasons.iter().fold(String::new(), |text, reason| format!("{text}- {reason}\n"));
     let guests = outcomes.iter().fold(String::new(), |text, (guest, outcome)| {
         let command = if guest.append.is_empty() { String::new() } else { format!(", `{}`", guest.append) };
         format!("{text}- {}: Linux {}, `-smp {}`{command}\n", guest.name, outcome.host.kernel, guest.cpus)
     });
-    format!("{guests}\n{}\n{reasons}\n{}", markdown(&probes), markdown(&tests(outcomes)))
+    let grids = [probes(outcomes), tests(outcomes)].map(|(rows, reasons)| {
+        let reasons = reasons.numbered().fold(String::new(), |text, reason| format!("{text}- {reason}\n"));
+        format!("\n{}\n{reasons}", markdown(&rows))
+    });
+    let scale = Scale::of(outcomes).map_or_else(String::new, |scale| scale.text());
+    format!("{guests}{}\n{scale}", grids.concat())
 }
 
 /// What each probe does without, from the table that the loader walks.
@@ -61,45 +62,55 @@ fn ladder() -> String {
     markdown(&[head.to_vec()].into_iter().chain(rows).collect::<Rows>())
 }
 
-/// Probe × guest, and the reasons for what is not in its best form.
-fn probes(outcomes: &Outcomes) -> (Rows, Vec<String>) {
-    let mut reasons = Vec::new();
-    let mut rows = vec![head("probe", outcomes)];
+/// Why cells are not what one would like, each reason once.
+#[derive(Default)]
+struct Reasons(Vec<String>);
+
+impl Reasons {
+    /// A cell that leads to its reason.
+    fn cell(&mut self, cell: &str, reason: String) -> String {
+        let place = self.0.iter().position(|known| *known == reason).unwrap_or_else(|| {
+            self.0.push(reason);
+            self.0.len() - 1
+        });
+        format!("{cell} [{}]", place + 1)
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = String> {
+        self.0.iter().zip(1..).map(|(reason, number)| format!("[{number}] {reason}"))
+    }
+}
+
+/// Probe × guest.
+fn probes(outcomes: &Outcomes) -> (Rows, Reasons) {
+    let (mut rows, mut reasons) = (vec![head("probe", outcomes)], Reasons::default());
     for Probe { name, .. } in PROBES {
         let cells = outcomes.iter().map(|(_, outcome)| {
             let Some(probe) = outcome.host.probes.iter().find(|probe| probe.name == *name) else { return "?".into() };
             let form = probe.form.as_deref().unwrap_or("-");
-            if probe.reason.is_empty() {
-                return form.to_owned();
-            }
-            let reason = format!("{name}: {}", probe.reason);
-            let place = reasons.iter().position(|known| *known == reason).unwrap_or_else(|| {
-                reasons.push(reason);
-                reasons.len() - 1
-            });
-            format!("{form} [{}]", place + 1)
+            if probe.reason.is_empty() { form.into() } else { reasons.cell(form, format!("{name}: {}", probe.reason)) }
         });
         rows.push([(*name).to_owned()].into_iter().chain(cells).collect());
     }
-    let numbered = reasons.iter().zip(1..).map(|(reason, number)| format!("[{number}] {reason}"));
-    (rows, numbered.collect())
+    (rows, reasons)
 }
 
-/// Test × guest.
-fn tests(outcomes: &Outcomes) -> Rows {
+/// Test × guest; empty where nobody asked for it.
+fn tests(outcomes: &Outcomes) -> (Rows, Reasons) {
+    let (mut rows, mut reasons) = (vec![head("test", outcomes)], Reasons::default());
     let mut names: Vec<_> = outcomes.iter().flat_map(|(_, outcome)| outcome.tests.keys()).collect();
     names.sort();
     names.dedup();
-    let cell = |outcome: &Outcome, name: &String| match outcome.tests.get(name) {
-        Some(true) => "ok",
-        Some(false) => "FAILED",
-        None => "-",
-    };
-    let row = |name: &String| {
-        let cells = outcomes.iter().map(|(_, outcome)| cell(outcome, name).to_owned());
-        [name.clone()].into_iter().chain(cells).collect()
-    };
-    [head("test", outcomes)].into_iter().chain(names.into_iter().map(row)).collect()
+    for name in names {
+        let cells = outcomes.iter().map(|(guest, outcome)| match (outcome.tests.get(name), guest.why_not(name)) {
+            (Some(true), _) => "ok".to_owned(),
+            (Some(false), _) => "FAILED".to_owned(),
+            (None, Some(why)) => reasons.cell("-", why.to_owned()),
+            (None, None) => String::new(),
+        });
+        rows.push([name.clone()].into_iter().chain(cells).collect());
+    }
+    (rows, reasons)
 }
 
 fn head(title: &str, outcomes: &Outcomes) -> Vec<String> {
