@@ -14,14 +14,12 @@ use crate::error::Error;
 use crate::kernel::decode::take;
 use crate::kernel::host::Host;
 use crate::kernel::load::Loaded;
+pub use crate::kernel::load::OWN_TYPES;
 use crate::kernel::probe::{PROBES, Probe};
 use crate::kernel::read::load_here;
 pub use crate::kernel::support::Lockdown;
 pub use crate::kernel::support::privilege::{OUTSIDE, Privilege, Rights};
 use crate::kernel::{hidden, iterate, support};
-
-/// The running kernel's own types.
-pub const OWN_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// Maps that hold so many of something and no more.
 const BOUNDED: [(&str, &str); 4] =

@@ -26,7 +26,7 @@ pub static NATIVE: &[u8] = include_bytes_aligned!(concat!(env!("PROFILER_BPF_DIR
 static HASH: &[u8] = include_bytes_aligned!(concat!(env!("PROFILER_BPF_DIR"), "/profiler-hash.bpf.o"));
 
 /// The kernel's own types.
-const RUNNING: &str = "/sys/kernel/btf/vmlinux";
+pub const OWN_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// Programs in the kernel.
 pub struct Loaded {
@@ -87,10 +87,10 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
 fn kinds(types: &Types) -> Result<Kinds, Error> {
     let path = match types {
         Types::None => return Ok(Kinds { ours: None, running: None, of_running: false }),
-        Types::Running => Path::new(RUNNING),
+        Types::Running => Path::new(OWN_TYPES),
         Types::File(path) => path,
     };
-    let running = fs::read(RUNNING).ok();
+    let running = fs::read(OWN_TYPES).ok();
     let blob = match types {
         Types::Running => running.clone(),
         _ => Some(fs::read(path).map_err(|source| Error::File { act: "read", path: path.into(), source })?),
@@ -103,7 +103,7 @@ fn kinds(types: &Types) -> Result<Kinds, Error> {
     })?;
     if running.as_ref().is_some_and(|running| *running != blob) {
         return Err(Error::Unsupported {
-            what: format!("`{}` has the types of another kernel: it differs from `{RUNNING}`", path.display()),
+            what: format!("`{}` has the types of another kernel: it differs from `{OWN_TYPES}`", path.display()),
             hint: "leave out `--btf`: the running kernel tells its own types".into(),
         });
     }
@@ -183,7 +183,10 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
         (Ok(form), _) => Ok((form, shortfall(probe, kinds).to_owned())),
         (Err(why), At::Iterator(_)) => Err(why),
         (Err(why), _) => match load_raw(probe, ebpf) {
-            Ok(form) => Ok((form, why)),
+            Ok(form) => match shortfall(probe, kinds) {
+                "" => Ok((form, why)),
+                less => Ok((form, format!("{why}; {less}"))),
+            },
             Err(also) => Err(format!("{why}; as raw_tp: {also}")),
         },
     }
