@@ -180,11 +180,11 @@ type Install = Result<(&'static str, String), String>;
 fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
     let typed = load_typed(probe, ebpf, kinds.running.as_ref());
     match (typed, probe.at) {
-        (Ok(form), _) => Ok((form, shortfall(probe, kinds).to_owned())),
+        (Ok(form), _) => Ok((form, shortfall(probe, kinds))),
         (Err(why), At::Iterator(_)) => Err(why),
         (Err(why), _) => match load_raw(probe, ebpf) {
             Ok(form) => match shortfall(probe, kinds) {
-                "" => Ok((form, why)),
+                less if less.is_empty() => Ok((form, why)),
                 less => Ok((form, format!("{why}; {less}"))),
             },
             Err(also) => Err(format!("{why}; as raw_tp: {also}")),
@@ -193,13 +193,17 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
 }
 
 /// What a tracepoint does not tell on this kernel.
-fn shortfall(probe: &Probe, kinds: &Kinds) -> &'static str {
+fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
     if probe.name == "sys_exit" && support::lockdown().as_deref() == Some("confidentiality") {
-        return "kinds of files are not known: the kernel in lockdown lets no program read its memory by address";
+        return "kinds of files are not known: the kernel in lockdown lets no program read its memory by address"
+            .into();
     }
-    let Some((arguments, told)) = probe.fewer else { return "" };
-    let has = kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name));
-    if has.is_some_and(|has| has >= arguments) { "" } else { told }
+    let Some((arguments, told)) = probe.fewer else { return String::new() };
+    match kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name)) {
+        Some(has) if has >= arguments => String::new(),
+        Some(_) => told.into(),
+        None => format!("perhaps {told}"),
+    }
 }
 
 fn load_typed(probe: &Probe, ebpf: &mut Ebpf, btf: Option<&aya::Btf>) -> Result<&'static str, String> {

@@ -24,6 +24,11 @@ pub(super) fn without_types() -> Diagnosis {
         machine: machine(|probe| match (probe.after, probe.needs) {
             (_, [_, ..]) => (None, "the kernel's types (BTF) are not known"),
             (Some(_), []) => (None, "would tell wrong numbers without {after}, which is missing"),
+            (None, []) if probe.fewer.is_some() => (
+                Some("raw_tp"),
+                "the running kernel has no BTF; perhaps only resets that a socket sends are seen, not those that refuse a \
+                 connection",
+            ),
             (None, []) => (Some("raw_tp"), "the running kernel has no BTF"),
         }),
         types: KernelTypes::Absent,
