@@ -37,6 +37,7 @@ pub struct Loaded {
 }
 
 /// What is known of the kernel's types.
+#[derive(Default)]
 struct Kinds {
     /// Types as we read them.
     ours: Option<Btf>,
@@ -85,29 +86,32 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
 }
 
 fn kinds(types: &Types) -> Result<Kinds, Error> {
-    let path = match types {
-        Types::None => return Ok(Kinds { ours: None, running: None, of_running: false }),
-        Types::Running => Path::new(OWN_TYPES),
-        Types::File(path) => path,
+    let (path, blob) = match types {
+        Types::None => return Ok(Kinds::default()),
+        Types::Running => match fs::read(OWN_TYPES) {
+            Ok(blob) => (Path::new(OWN_TYPES), blob),
+            Err(_) => return Ok(Kinds::default()),
+        },
+        Types::File(path) => {
+            (path.as_path(), fs::read(path).map_err(|source| Error::File { act: "read", path: path.into(), source })?)
+        }
     };
-    let running = fs::read(OWN_TYPES).ok();
-    let blob = match types {
-        Types::Running => running.clone(),
-        _ => Some(fs::read(path).map_err(|source| Error::File { act: "read", path: path.into(), source })?),
-    };
-    let Some(blob) = blob else { return Ok(Kinds { ours: None, running: None, of_running: false }) };
     let ours = Btf::parse(&blob).map_err(|why| Error::Unsupported {
         what: format!("failed to read kernel types from `{}`: {why}", path.display()),
         hint: "pass the BTF of the running kernel, such as `bpftool btf dump` or a distribution's debug package has it"
             .into(),
     })?;
-    if running.as_ref().is_some_and(|running| *running != blob) {
+    let of_running = match types {
+        Types::File(_) => fs::read(OWN_TYPES).ok().map(|own| own == blob),
+        _ => Some(true),
+    };
+    if of_running == Some(false) {
         return Err(Error::Unsupported {
             what: format!("`{}` has the types of another kernel: it differs from `{OWN_TYPES}`", path.display()),
             hint: "leave out `--btf`: the running kernel tells its own types".into(),
         });
     }
-    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok(), of_running: running.is_some() })
+    Ok(Kinds { ours: Some(ours), running: aya::Btf::from_sys_fs().ok(), of_running: of_running.is_some() })
 }
 
 fn open(object: &[u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf>) -> Result<Ebpf, Error> {
