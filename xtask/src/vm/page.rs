@@ -19,8 +19,7 @@ pub fn text(outcomes: &Outcomes) -> String {
         for row in rows {
             table.row(row);
         }
-        let reasons = reasons.numbered().fold(String::new(), |text, reason| format!("{text}  {reason}\n"));
-        format!("\n{}\n{reasons}", table.text())
+        format!("\n{}\n{}", table.text(), reasons.list("  "))
     });
     grids.concat()
 }
@@ -40,10 +39,8 @@ fn matrix(outcomes: &Outcomes) -> String {
         let command = if guest.append.is_empty() { String::new() } else { format!(", `{}`", guest.append) };
         format!("{text}- {}: Linux {}, `-smp {}`{command}\n", guest.name, outcome.host.kernel, guest.cpus)
     });
-    let grids = [probes(outcomes), tests(outcomes)].map(|(rows, reasons)| {
-        let reasons = reasons.numbered().fold(String::new(), |text, reason| format!("{text}- {reason}\n"));
-        format!("\n{}\n{reasons}", markdown(&rows))
-    });
+    let grids = [probes(outcomes), tests(outcomes)];
+    let grids = grids.map(|(rows, reasons)| format!("\n{}\n{}", markdown(&rows), reasons.list("- ")));
     let scale = Scale::of(outcomes).map_or_else(String::new, |scale| scale.text());
     format!("{guests}{}\n{scale}", grids.concat())
 }
@@ -76,8 +73,10 @@ impl Reasons {
         format!("{cell} [{}]", place + 1)
     }
 
-    fn numbered(&self) -> impl Iterator<Item = String> {
-        self.0.iter().zip(1..).map(|(reason, number)| format!("[{number}] {reason}"))
+    /// All reasons by number, each on a line that begins alike.
+    fn list(&self, begin: &str) -> String {
+        let reasons = self.0.iter().zip(1..);
+        reasons.fold(String::new(), |text, (reason, number)| format!("{text}{begin}[{number}] {reason}\n"))
     }
 }
 
