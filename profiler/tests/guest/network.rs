@@ -65,13 +65,14 @@ fn timed<T>(act: impl FnOnce() -> T) -> (T, u64) {
 }
 
 /// Each sample of the smoothed round-trip time is as long as the delay at least, and no longer than what the client waits.
+/// How much longer, depends on how late the emulator is; the least that we said is as nobody disturbed it.
 #[test]
 fn delay_of_both_ends_is_the_round_trip_time() {
     let cable = Cable::new();
     for end in [&cable.server, &cable.client] {
         shape(end, &["delay", "20ms"]);
     }
-    let seen = observe(&every(200), || {
+    let seen = observe(&every(100), || {
         let server = echo(&cable.server);
         let client = exchange(&cable.client);
         (server, client, quiet(&cable, PORT))
@@ -79,10 +80,13 @@ fn delay_of_both_ends_is_the_round_trip_time() {
     let (_, (_, longest_ns), [at_server, at_client]) = &seen.said;
     same_as_ss(&seen, cable.server.inode(), at_server);
     let row = same_as_ss(&seen, cable.client.inode(), at_client);
-    let (srtt_us, least_us) = (row.srtt_us.unwrap(), row.min_rtt_us.unwrap());
-    println!("srtt {srtt_us} µs, least {least_us} µs, longest wait {longest_ns} ns");
+    let (srtt_us, min_us) = (row.srtt_us.unwrap(), row.min_rtt_us.unwrap());
+    let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|other| other.cookie == row.cookie);
+    let least_us = rows.filter_map(|row| row.srtt_us).min().unwrap();
+    println!("srtt {srtt_us} µs, at least {least_us} µs, min RTT {min_us} µs, longest wait {longest_ns} ns");
     assert!((40_000..46_000).contains(&least_us), "{least_us}");
-    assert!(least_us <= srtt_us && u64::from(srtt_us) * 1_000 <= *longest_ns, "{srtt_us} {longest_ns}");
+    assert!((40_000..46_000).contains(&min_us), "{min_us}");
+    assert!(min_us <= srtt_us && u64::from(srtt_us) * 1_000 <= *longest_ns, "{srtt_us} {longest_ns}");
 }
 
 /// Segments sent again, in all network namespaces in which something may happen.

@@ -39,9 +39,10 @@ pub fn boot(
     command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "1536", "-smp", guest.cpus]);
     command.args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initial);
-    let chosen = if tests.is_empty() { guest.tests.join(",") } else { tests.join(",") };
+    let (chosen, slow) =
+        if tests.is_empty() { (guest.tests.join(","), guest.slow) } else { (tests.join(","), &[][..]) };
     let impossible = guest.impossible.iter().map(|(name, _)| *name);
-    let skipped: Vec<_> = impossible.chain(guest.elsewhere.iter().copied()).collect();
+    let skipped: Vec<_> = impossible.chain(slow.iter().copied()).collect();
     let orders = [("tests", chosen), ("skipped", skipped.join(",")), ("absent", guest.absent().join(","))];
     let orders = orders.map(|(name, value)| format!("guest.{name}={value}")).join(" ");
     command.args(["-append", &format!("console=ttyS0 panic=-1 quiet mitigations=off {orders} {}", guest.append)]);

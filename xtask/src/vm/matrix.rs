@@ -39,8 +39,8 @@ pub struct Guest {
     pub tests: &'static [&'static str],
     /// Tests, by a part of their name, that cannot run there, and why.
     pub impossible: &'static [(&'static str, &'static str)],
-    /// Parts of the names of tests that run elsewhere only.
-    pub elsewhere: &'static [&'static str],
+    /// Parts of the names of tests that run only when they are asked for.
+    pub slow: &'static [&'static str],
     /// Probes that are not in their best form there.
     pub short: &'static [Short],
 }
@@ -83,7 +83,7 @@ const ROWS: &[&str] = &[
     "doctor::",
 ];
 
-/// Debian's cloud kernel on two CPUs, with all tests but those that refuse each probe in turn: they attach twenty times.
+/// Debian's cloud kernel on two CPUs, with all tests. Those that refuse each probe in turn attach twenty times, a minute or more.
 const PLAIN: Guest = Guest {
     name: "",
     kernel: "",
@@ -91,7 +91,7 @@ const PLAIN: Guest = Guest {
     cpus: "2",
     tests: &[""],
     impossible: &[EMULATED],
-    elsewhere: &["ladder::"],
+    slow: &["ladder::"],
     short: &[],
 };
 
