@@ -139,6 +139,8 @@ const _: () = assert!(size_of::<SocketRecord>() == 216);
 pub struct HolderRecord {
     /// Socket cookie.
     pub cookie: u64,
+    /// When the socket was opened, as in [`SocketOwner`].
+    pub opened_ns: u64,
     /// Start of the process.
     pub process_start_ns: u64,
     /// Process id.
@@ -149,7 +151,15 @@ pub struct HolderRecord {
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<HolderRecord>() == 40);
+const _: () = assert!(size_of::<HolderRecord>() == 48);
+
+/// What user space knows a socket by: its cookie. An address in the place of a cookie is soon that of another socket, which is
+/// told by when it was opened.
+#[must_use]
+pub const fn identity(cookie: u64, opened_ns: u64) -> u64 {
+    let is_address = cookie >> 63 != 0;
+    if is_address { cookie ^ opened_ns.rotate_left(16) } else { cookie }
+}
 
 /// First word of a record in the exit ring.
 pub mod exit {

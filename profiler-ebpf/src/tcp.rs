@@ -260,6 +260,7 @@ extern "C" fn iter_task_file(context: *mut FileContext) -> i32 {
     let leader = TYPED.follow(task, offset!(task_group_leader));
     let record = HolderRecord {
         cookie,
+        opened_ns: SOCKETS.get_ptr(cookie).map_or(0, |owner| unsafe { (*owner).opened_ns }),
         process_start_ns: TYPED.read(leader, offset!(task_start_ns)),
         pid: TYPED.read(task, offset!(task_tgid)),
         fd: unsafe { (*context).descriptor },

@@ -13,7 +13,7 @@ use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::{MISSED, UNSEEN_REQUESTS};
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
-use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit};
+use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
 
 use crate::batch::{Batch, DiskRow, Fact, HostRow, Machine, ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp};
 use crate::config::Options;
@@ -226,7 +226,7 @@ impl Kernel {
                     pending.tasks.push(row);
                 }
                 Some(exit::SOCKET) => {
-                    let Some(record) = take::<SocketRecord>(&mut bytes) else { continue };
+                    let Some(record) = socket(&mut bytes) else { continue };
                     self.sockets.observe(&record, &self.interval);
                     self.pending.sockets.extend(self.sockets.row(&record));
                 }
@@ -295,7 +295,7 @@ impl Kernel {
     fn read_sockets(&mut self) -> Result<(), Error> {
         let mut records: Vec<SocketRecord> = Vec::new();
         let (ebpf, buffer) = (&mut self.ebpf, &mut self.buffer);
-        let mut decode = |mut bytes: &[u8]| records.extend(std::iter::from_fn(|| take::<SocketRecord>(&mut bytes)));
+        let mut decode = |mut bytes: &[u8]| records.extend(std::iter::from_fn(|| socket(&mut bytes)));
         let listed = match self.maps.listed.as_ref().filter(|_| self.lists_sockets) {
             Some(map) => iterate::read_map(ebpf, "iter_listed", map, buffer)?,
             None => false,
@@ -399,6 +399,13 @@ fn program_counts(ebpf: &Ebpf) -> Vec<(String, ProgramCounts)> {
 /// Whether the kernel measures how long programs run.
 fn measures_programs() -> bool {
     std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|enabled| enabled.trim() == "1")
+}
+
+/// The next socket, by what tells it from its predecessors.
+fn socket(bytes: &mut &[u8]) -> Option<SocketRecord> {
+    let mut record = take::<SocketRecord>(bytes)?;
+    record.cookie = identity(record.cookie, record.owner.opened_ns);
+    Some(record)
 }
 
 fn seen<'a>(record: &TaskRecord, comm: &'a str, exited: bool) -> Seen<'a> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use profiler_common::tcp::{HolderRecord, SocketRecord, state};
+use profiler_common::tcp::{HolderRecord, SocketRecord, identity, state};
 
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
 use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
@@ -56,7 +56,7 @@ impl Sockets {
     /// Learns who holds what; sockets that nobody holds are not asked for again at once.
     pub fn learn_holders(&mut self, holders: &[HolderRecord]) {
         for holder in holders {
-            if let Some(known) = self.known.get_mut(&holder.cookie)
+            if let Some(known) = self.known.get_mut(&identity(holder.cookie, holder.opened_ns))
                 && known.holder.is_none()
             {
                 known.holder = Some(ProcessKey { pid: holder.pid, start_ns: holder.process_start_ns });
@@ -177,6 +177,12 @@ mod tests {
         let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1];
         assert_eq!(endpoint(&mapped, 80), "10.0.0.1:80");
         assert_eq!(endpoint(&[0; 16], 22), "[::]:22");
+    }
+
+    #[test]
+    fn sockets_at_one_address_are_told_by_their_birth() {
+        assert_eq!(identity(7, 1_000), identity(7, 2_000), "a cookie is not used again");
+        assert_ne!(identity(0xffff_8880_0000_1000, 1_000), identity(0xffff_8880_0000_1000, 2_000));
     }
 
     #[test]
