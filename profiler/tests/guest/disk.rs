@@ -14,7 +14,7 @@ use crate::kernel::device::{device, diskstats};
 use crate::kernel::observe::{Seen, assert_close, every, observe, once, tool};
 
 const MS: u64 = 1_000_000;
-const READS: u64 = 40;
+const READS: u64 = 100;
 
 /// Memory as direct reads want it.
 #[repr(align(4096))]
@@ -47,7 +47,7 @@ fn rows_of<T>(seen: &Seen<T>, device: u32) -> Vec<&DiskRow> {
 #[track_caller]
 fn each_read_takes(name: &str, nominal_ns: u64) {
     let device = device(name);
-    let seen = observe(&every(100), || {
+    let seen = observe(&every(50), || {
         let before = diskstats(name);
         let took_ns = read_pages(&format!("/dev/{name}"));
         let after = diskstats(name);

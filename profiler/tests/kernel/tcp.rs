@@ -179,8 +179,12 @@ fn a_connection_within_one_interval_has_all_its_bytes() {
     assert_eq!(asked[0].owner.map(|owner| owner.pid), Some(*client));
     // The kernel counts the end of a stream as a byte received and acknowledged, and the start as one acknowledged by
     // whoever accepts.
-    assert_eq!((asked[0].sent_bytes, asked[0].received_bytes), (REQUEST, ANSWER + 1));
-    assert_eq!((answered[0].sent_bytes, answered[0].received_bytes), (ANSWER, REQUEST + 1));
+    assert_eq!((asked[0].received_bytes, answered[0].received_bytes), (ANSWER + 1, REQUEST + 1));
+    for (row, bytes) in [(asked[0], REQUEST), (answered[0], ANSWER)] {
+        // A tail-loss probe may send something twice.
+        let is_right = if row.retransmits == 0 { row.sent_bytes == bytes } else { row.sent_bytes > bytes };
+        assert!(is_right, "{row:?}");
+    }
     assert!(asked[0].acked_bytes >= REQUEST && answered[0].acked_bytes >= ANSWER);
 }
 
