@@ -14,18 +14,20 @@ pub mod kind {
     pub const CHARACTER: u32 = 4;
     /// Pipe or FIFO.
     pub const PIPE: u32 = 5;
-    /// Socket of any family.
+    /// Socket of any kind but TCP.
     pub const SOCKET: u32 = 6;
     /// No file type at all: event, timer, signal and epoll descriptors, and `io_uring`.
     pub const ANONYMOUS: u32 = 7;
     /// The descriptor was closed by the time the call returned, or never valid.
     pub const UNKNOWN: u32 = 8;
+    /// TCP socket.
+    pub const TCP: u32 = 9;
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 9;
+pub const KINDS: usize = 10;
 
-/// The kind that `inode.i_mode` stands for.
+/// The kind that `inode.i_mode` stands for: all sockets look alike.
 #[inline(always)]
 #[must_use]
 pub const fn kind_of_mode(mode: u16) -> u32 {

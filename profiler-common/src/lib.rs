@@ -12,6 +12,7 @@ pub mod offset;
 pub mod syscall;
 pub mod task;
 pub mod tcp;
+pub mod wait;
 
 /// Bytes of a process name in the kernel (`TASK_COMM_LEN`).
 pub const COMM_LEN: usize = 16;

@@ -7,7 +7,7 @@ pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! offsets {
     ($($name:ident = $structure:literal . $member:literal,)*) => {
-        /// Byte offsets into kernel structs, or [`ABSENT`].
+        /// Byte offsets into kernel structs, of one-bit members bit offsets, or [`ABSENT`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Offsets { $(
@@ -53,6 +53,11 @@ offsets! {
     task_on_rq = "task_struct"."on_rq",
     task_exec_ns = "task_struct"."se.sum_exec_runtime",
     task_run_delay_ns = "task_struct"."sched_info.run_delay",
+    task_in_iowait = "task_struct"."in_iowait",
+    // 5.12 (1066d1b6974e); before, a flag.
+    task_in_memstall = "task_struct"."in_memstall",
+    task_utime = "task_struct"."utime",
+    task_stime = "task_struct"."stime",
     task_nvcsw = "task_struct"."nvcsw",
     task_nivcsw = "task_struct"."nivcsw",
     task_min_flt = "task_struct"."min_flt",

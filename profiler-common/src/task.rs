@@ -27,8 +27,9 @@ pub mod state {
     pub const ENDED: u32 = 5;
 }
 
-/// One thread as exported by the iterator once per tick, and once more when it ends. [`TaskRecord::calls`] records of
-/// [`crate::syscall::CallRecord`] follow it: the calls that changed since the export before, and some that did not; in the
+/// One thread as exported by the iterator once per tick, and once more when it ends. Its times by
+/// [`crate::wait`] follow it, of finished waits since we watch, and [`TaskRecord::calls`] records of
+/// [`crate::syscall::CallRecord`]: the calls that changed since the export before, and some that did not; in the
 /// last record all of them. What returned since it came to the CPU that it is on is not in them yet, see
 /// [`crate::syscall::CpuCalls`]. All `*_ns` sums only grow.
 #[repr(C)]
@@ -48,10 +49,17 @@ pub struct TaskRecord {
     pub preempted_ns: u64,
     /// Blocked time of all finished waits, since we watch.
     pub blocked_ns: u64,
-    /// When the thread left the CPU for the wait that it is in, or 0.
+    /// When the thread left its CPU last, or when we first saw it; 0 if neither.
     pub off_since_ns: u64,
+    /// What no book has yet of the time since [`Self::off_since_ns`]: after a preemption, of a thread that runs, CPU time,
+    /// and of one that is queued, run-queue time; else the wait, with up to a tick of CPU time that is not booked yet.
+    pub open_ns: u64,
     /// Blocked time of the waits in the call that it is in, and that [`Self::blocked_ns`] has but no call has yet.
     pub pending_ns: u64,
+    /// CPU time in user mode by the timer tick, `task_struct.utime`: its share of [`Self::cpu_ns`] is what `/proc` says.
+    pub user_ns: u64,
+    /// The same in the kernel, `task_struct.stime`.
+    pub system_ns: u64,
     /// Voluntary context switches, `task_struct.nvcsw`.
     pub switches_voluntary: u64,
     /// Involuntary context switches, `task_struct.nivcsw`.
@@ -82,12 +90,16 @@ pub struct TaskRecord {
     pub wait_call: u32,
     /// 1 for a kernel thread.
     pub kernel_thread: u32,
-    /// Call records that follow.
-    pub calls: u32,
+    /// 1 if it was preempted when it left its CPU last.
+    pub preempted: u32,
     /// Explicit padding, always zero.
     pub reserved: u32,
+    /// Call records that follow.
+    pub calls: u32,
+    /// What it waits for, one of [`crate::wait`].
+    pub wait: u32,
     /// Name of the thread, NUL padded.
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<TaskRecord>() == 184);
+const _: () = assert!(size_of::<TaskRecord>() == 216);

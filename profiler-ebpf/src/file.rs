@@ -1,6 +1,6 @@
 //! Row `file`: the kind of file behind a descriptor, told from its inode, and remembered per CPU.
 //!
-//! Finding out takes three reads by helper, about 80 ns. So the answer is kept, tagged with the table of descriptors and
+//! Finding out takes three reads by helper, about 80 ns, and three more of a socket. So the answer is kept, tagged with the table of descriptors and
 //! with an epoch, and whatever can change the meaning of a descriptor in that table begins a new epoch ([`forget`]).
 //!
 //! A table may be freed, and another one made at its address. That is safe because each way to get a table ends in a call
@@ -10,8 +10,8 @@
 //! Not seen is a descriptor closed by io_uring: its number keeps the old kind until the process closes another one.
 //!
 //! SAFETY: only the kernel's own tables are read, with helper loads where the verifier loses the type. Indexes are masked
-//! to the size of the array. The cache is written by programs on `sys_exit` alone, which never interrupt one another on
-//! one CPU.
+//! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which never interrupt one another
+//! on one CPU.
 
 use core::ptr::read_volatile;
 
@@ -19,6 +19,7 @@ use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, kind, kind_of_mode}
 use profiler_common::syscall::CpuCalls;
 
 use crate::kernel::{Counter, Object, Pointer, config, current, follow_current, offset, probe, read_current};
+use crate::tcp::{AF_INET, AF_INET6, IPPROTO_TCP};
 
 /// Epochs of the tables of descriptors, by a hash of their address. A bucket shared by two tables only forgets too much.
 #[unsafe(no_mangle)]
@@ -27,11 +28,10 @@ static mut FD_EPOCHS: [u32; EPOCHS] = [0; EPOCHS];
 /// Tables are aligned to cache lines.
 const TABLE_SHIFT: u32 = 6;
 
-/// The kind of file that a descriptor of the running task, the owner of `cpu`, names.
+/// The kind of file that a descriptor of the running task names, whose table ([`table_of`]) and process these are.
 #[inline(always)]
-pub fn kind_of(cpu: *mut CpuCalls, descriptor: u32) -> u32 {
+pub fn kind_of(cpu: *mut CpuCalls, files: u64, pid: u32, descriptor: u32) -> u32 {
     unsafe {
-        let (files, pid) = ((*cpu).files, (*cpu).pid);
         // Read before the walk: what changes meanwhile makes the entry stale at once.
         let epoch = read_volatile(epoch_of(files));
         let index = (descriptor ^ (files >> TABLE_SHIFT) as u32) as usize & (KIND_ENTRIES - 1);
@@ -73,7 +73,7 @@ fn epoch_of(table: u64) -> *mut u32 {
 
 /// Looks a descriptor up, at this moment.
 #[inline(always)]
-fn walk(task: Object, descriptor: u32) -> u32 {
+pub fn walk(task: Object, descriptor: u32) -> u32 {
     let files = follow_current(task, offset!(task_files));
     if files.is_null() {
         return kind::UNKNOWN;
@@ -93,5 +93,16 @@ fn walk(task: Object, descriptor: u32) -> u32 {
         return kind::UNKNOWN;
     }
     let inode = probe::<Pointer>(file, offset!(file_inode)).0;
-    kind_of_mode(probe(inode, offset!(inode_mode)))
+    match kind_of_mode(probe(inode, offset!(inode_mode))) {
+        kind::SOCKET if is_tcp(file) => kind::TCP,
+        kind => kind,
+    }
+}
+
+/// Whether an open file, which is a socket, is one of TCP.
+#[inline(always)]
+fn is_tcp(file: Object) -> bool {
+    let socket = probe::<Pointer>(probe::<Pointer>(file, offset!(file_private)).0, offset!(socket_sk)).0;
+    let family: u16 = probe(socket, offset!(sock_family));
+    (family == AF_INET || family == AF_INET6) && probe::<u16>(socket, offset!(sock_protocol)) == IPPROTO_TCP
 }

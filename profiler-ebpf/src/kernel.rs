@@ -264,6 +264,12 @@ pub fn now() -> u64 {
     unsafe { helpers::bpf_ktime_get_ns() }
 }
 
+/// `CLOCK_BOOTTIME` (5.8, 71d19214776e), on which tasks are born.
+#[inline(always)]
+pub fn since_boot() -> u64 {
+    unsafe { helpers::bpf_ktime_get_boot_ns() }
+}
+
 /// Runs something that no switch may come into, where the kernel lets programs ask for that.
 #[inline(always)]
 pub fn unpreempted(work: impl FnOnce()) {

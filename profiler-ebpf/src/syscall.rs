@@ -70,7 +70,8 @@ fn account<H: Hook>(hook: H) {
     cpu::own(cpu, registers);
     let key = match class {
         class::READ | class::WRITE | class::SYNC => {
-            call_key(call, kind_of(cpu, hook.read::<u64>(registers, offset!(regs_arg0)) as u32))
+            let (files, pid) = unsafe { ((*cpu).files, (*cpu).pid) };
+            call_key(call, kind_of(cpu, files, pid, hook.read::<u64>(registers, offset!(regs_arg0)) as u32))
         }
         _ => call,
     };

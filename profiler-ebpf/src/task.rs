@@ -9,15 +9,18 @@
 
 mod describe;
 pub mod export;
+mod reason;
 pub mod thread;
 
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CpuCalls, NO_KEY};
 use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, NO_CALL, state};
 
+use profiler_common::wait::{self, WAITS};
+
 use self::thread::{OUTSIDE, Thread, UNRESOLVED, thread_of};
 use crate::emit::lost;
-use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, registers_of};
+use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, registers_of, since_boot};
 use crate::maps::CPU_CALLS;
 use crate::syscall::{cpu, total};
 
@@ -30,11 +33,23 @@ hook!("sched_process_fork", sched_process_fork, sched_process_fork_raw, fork);
 hook!("sched_switch", sched_switch, sched_switch_raw, switch);
 
 /// `sched_process_fork(parent, child)`: makes the child's record while the allocator can still refill its few spare
-/// elements. At a switch it cannot, and when many threads start at once, the last ones go without.
+/// elements. At a switch it cannot, and when many threads start at once, the last ones go without. The child waits for its
+/// first CPU from here on, as if it had been preempted.
 #[inline(always)]
 fn fork<H: Hook>(hook: H) {
+    let child = hook.object::<1>();
+    let thread = thread::get_or_create(child);
     // If it fails, the child's first switch tries again, and counts.
-    let _ = thread::get_or_create(hook.object::<1>());
+    if thread.is_null() {
+        return;
+    }
+    unsafe {
+        (*thread).switch_ns = now();
+        (*thread).preempted = 1;
+        (*thread).wait_key = OUTSIDE;
+        let made = since_boot().wrapping_sub(hook.read(child, offset!(task_start_ns)));
+        add_to_wait(thread, wait::BIRTH, made);
+    }
 }
 
 #[inline(always)]
@@ -70,7 +85,7 @@ fn switch<H: Hook>(hook: H) {
             }
         }
     } else {
-        open_wait(thread, task);
+        open_wait(thread, task, state, Some(cpu));
     }
     if state & DEAD != 0 {
         export::last_record(thread, task, now);
@@ -110,15 +125,19 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
             let ran = exec.wrapping_sub((*thread).exec_mark_ns);
             let wall = now.wrapping_sub(since);
             let blocked = wall.wrapping_sub(delayed).wrapping_sub(ran) as i64;
+            let rest = if blocked > 0 { blocked as u64 } else { 0 };
             if (*thread).preempted != 0 {
-                // Nothing was waited for, so nothing remains to be booked. Linux 6.18 at times puts more into
-                // `run_delay` here than the wall had; we say what `schedstat` says.
+                // Linux 6.18 at times puts more into `run_delay` here than the wall had; we say what `schedstat` says.
                 (*thread).preempted_ns += delayed;
-            } else if blocked > 0 {
-                (*thread).blocked_ns += blocked as u64;
-                (*thread).pending_ns += blocked as u64;
-            } else if blocked < -(CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT) as i64) {
-                lost(Lost::ClockSkew);
+                // Nothing was waited for: interrupts and the hypervisor took it from its time on the CPU.
+                add_to_wait(thread, wait::UNEXPLAINED, rest);
+            } else {
+                (*thread).blocked_ns += rest;
+                (*thread).pending_ns += rest;
+                add_to_wait(thread, (*thread).wait, rest);
+                if blocked < -(CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT) as i64) {
+                    lost(Lost::ClockSkew);
+                }
             }
         }
         (*thread).switch_ns = now;
@@ -126,6 +145,11 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
         (*thread).delay_mark_ns = delay;
     }
     credit(thread, task);
+}
+
+#[inline(always)]
+unsafe fn add_to_wait(thread: *mut Thread, wait: u32, ns: u64) {
+    unsafe { *(&raw mut (*thread).waits).cast::<u64>().add(wait as usize & (WAITS - 1)) += ns };
 }
 
 /// Books a finished wait to the call that it was in, once that has returned and told its key.
@@ -143,11 +167,12 @@ fn credit(thread: *mut Thread, task: Object) {
 
 /// Remembers in which call a thread blocks.
 #[inline(always)]
-fn open_wait(thread: *mut Thread, task: Object) {
+fn open_wait(thread: *mut Thread, task: Object, state: u32, cpu: Option<*mut CpuCalls>) {
     let call = call_of(task);
     unsafe {
         (*thread).preempted = 0;
         (*thread).wait_call = call;
+        (*thread).wait = reason::reason(thread, task, call, state, cpu);
         (*thread).wait_key = if call == NO_CALL { OUTSIDE } else { UNRESOLVED };
     }
 }
@@ -165,20 +190,22 @@ fn call_of(task: Object) -> u32 {
     read_current::<u64>(registers, offset!(regs_call)) as u32
 }
 
-/// A thread that we never saw switch, and that sleeps, does so since before we came. One that runs or wants to is known
-/// from its first switch on: how long it has been queued, the scheduler tells only then.
+/// Begins the books of a thread that we never saw switch. If it sleeps, it does so since before we came; if it runs or wants
+/// to, it is as if it had been preempted now.
 #[inline(always)]
 fn seed(thread: *mut Thread, task: Object, state: u32, now: u64) {
-    if matches!(state, state::RUNNING | state::QUEUED) {
-        return;
-    }
     unsafe {
         if (*thread).switch_ns != 0 {
             return;
         }
         (*thread).exec_mark_ns = read_current(task, offset!(task_exec_ns));
         (*thread).delay_mark_ns = read_current(task, offset!(task_run_delay_ns));
-        open_wait(thread, task);
+        if matches!(state, state::RUNNING | state::QUEUED) {
+            (*thread).preempted = 1;
+            (*thread).wait_key = OUTSIDE;
+        } else {
+            open_wait(thread, task, read_current(task, offset!(task_state)), None);
+        }
         (*thread).switch_ns = now;
     }
 }

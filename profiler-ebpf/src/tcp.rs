@@ -17,9 +17,9 @@ use crate::kernel::{
 };
 use crate::maps::{SOCKETS, TCP_EVENTS};
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const IPPROTO_TCP: u16 = 6;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
+pub const IPPROTO_TCP: u16 = 6;
 
 hook!("inet_sock_set_state", inet_sock_set_state, inet_sock_set_state_raw, set_state);
 hook!("tcp_destroy_sock", tcp_destroy_sock, tcp_destroy_sock_raw, destroy);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::wait::WAITS;
 use profiler_common::{disk, syscall, tcp};
 use serde::{Deserialize, Serialize};
 
@@ -116,10 +117,18 @@ pub struct TaskRow {
     pub wait_call: Option<u32>,
     /// How long this wait had lasted at the end, nanoseconds (the part before the interval included).
     pub waiting_ns: u64,
+    /// What it waits for at the end, one of [`profiler_common::wait`], if it waits.
+    pub wait: Option<u32>,
     /// Part of the interval in which it existed, nanoseconds.
     pub wall_ns: u64,
     /// On-CPU time.
     pub cpu_ns: u64,
+    /// CPU time in user mode by the kernel's timer ticks: only its share of both is meant.
+    pub user_ns: u64,
+    /// The same in the kernel.
+    pub system_ns: u64,
+    /// Blocked time by [`profiler_common::wait`]: of what it waited for. What interrupts took is unexplained.
+    pub waits: [u64; WAITS],
     /// Run-queue time after a wake-up.
     pub runq_wakeup_ns: u64,
     /// Run-queue time after a preemption.

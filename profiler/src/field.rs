@@ -9,6 +9,7 @@ mod disk;
 mod file;
 mod grid;
 mod process;
+mod state;
 mod syscall;
 mod tcp;
 #[cfg(test)]
@@ -26,6 +27,8 @@ pub enum Table {
     Processes,
     /// One row per thread (of one process, when scoped).
     Threads,
+    /// One row per process and state.
+    States,
     /// One row per device and operation.
     Disks,
     /// One row per process and kind of file.
@@ -40,8 +43,16 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 7] =
-        [Self::Processes, Self::Threads, Self::Disks, Self::Files, Self::Connections, Self::Listeners, Self::Syscalls];
+    pub const ALL: [Self; 8] = [
+        Self::Processes,
+        Self::Threads,
+        Self::States,
+        Self::Disks,
+        Self::Files,
+        Self::Connections,
+        Self::Listeners,
+        Self::Syscalls,
+    ];
 
     /// Stable identifier: a key of the JSON report.
     #[must_use]
@@ -49,6 +60,7 @@ impl Table {
         match self {
             Self::Processes => "processes",
             Self::Threads => "threads",
+            Self::States => "states",
             Self::Disks => "disks",
             Self::Files => "files",
             Self::Connections => "connections",
@@ -63,6 +75,7 @@ impl Table {
         match self {
             Self::Processes => "Processes",
             Self::Threads => "Threads",
+            Self::States => "Where the time went",
             Self::Disks => "Disks",
             Self::Files => "Files",
             Self::Connections => "Connections",
@@ -96,6 +109,8 @@ pub enum Subject {
     Process(ProcessKey),
     /// A thread: process and thread id.
     Thread(ProcessKey, u32),
+    /// A process and number of a state.
+    State(ProcessKey, u32),
     /// A device and operation.
     Disk(u32, u32),
     /// A process and kind of file.
@@ -111,7 +126,11 @@ impl Subject {
     #[must_use]
     pub fn process(&self, model: &Model) -> Option<ProcessKey> {
         match self {
-            Self::Process(key) | Self::Thread(key, _) | Self::File(key, _) | Self::Syscall(key, _) => Some(*key),
+            Self::Process(key)
+            | Self::Thread(key, _)
+            | Self::State(key, _)
+            | Self::File(key, _)
+            | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
             Self::Disk(..) => None,
         }
@@ -164,6 +183,7 @@ pub fn columns(table: Table) -> Vec<Column> {
     match table {
         Table::Processes => of::<process::Processes>(),
         Table::Threads => of::<thread::Threads>(),
+        Table::States => of::<state::States>(),
         Table::Disks => of::<disk::Disks>(),
         Table::Files => of::<file::Files>(),
         Table::Connections => of::<tcp::Connections>(),
@@ -186,6 +206,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
     match table {
         Table::Processes => fill::<process::Processes>(&ctx, table, scope, max),
         Table::Threads => fill::<thread::Threads>(&ctx, table, scope, max),
+        Table::States => fill::<state::States>(&ctx, table, scope, max),
         Table::Disks => fill::<disk::Disks>(&ctx, table, scope, max),
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),

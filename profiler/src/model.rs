@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 pub mod host;
 pub mod process;
 pub mod quality;
+pub mod state;
 pub mod syscall;
 pub mod task;
 pub mod tcp;

@@ -217,7 +217,8 @@ fn without_privileges_nothing_is_left_behind() {
     let scratch = Scratch::new("unprivileged");
     // Nobody may neither enter the folders of whoever builds, nor write here without this.
     let copy = scratch.path("profiler");
-    fs::copy(env!("CARGO_BIN_EXE_profiler"), &copy).unwrap();
+    // By another process: if we held it open to write, a child of another test would for a moment, and it could not be run.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_profiler")).arg(&copy).status().unwrap().success());
     fs::set_permissions(&scratch.0, Permissions::from_mode(0o777)).unwrap();
     let path = scratch.path("a.cap");
     let mut command = program_at(&copy);

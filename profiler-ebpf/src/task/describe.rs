@@ -22,6 +22,8 @@ pub fn describe(record: &mut TaskRecord, task: Object, now: u64) {
     record.process_start_ns = read_current(leader, offset!(task_start_ns));
     record.cpu_ns = read_current(task, offset!(task_exec_ns));
     record.run_delay_ns = read_current(task, offset!(task_run_delay_ns));
+    record.user_ns = read_current(task, offset!(task_utime));
+    record.system_ns = read_current(task, offset!(task_stime));
     record.switches_voluntary = read_current(task, offset!(task_nvcsw));
     record.switches_involuntary = read_current(task, offset!(task_nivcsw));
     record.minor_faults = read_current(task, offset!(task_min_flt));
@@ -67,12 +69,22 @@ fn cgroup_of(task: Object) -> u64 {
 #[inline(always)]
 pub fn books(record: &mut TaskRecord, thread: *mut Thread) {
     unsafe {
-        record.preempted_ns = (*thread).preempted_ns;
+        let since = (*thread).switch_ns;
+        let preempted = (*thread).preempted;
+        let delayed = record.run_delay_ns.wrapping_sub((*thread).delay_mark_ns);
+        if since != 0 {
+            let ran = record.cpu_ns.wrapping_sub((*thread).exec_mark_ns);
+            let open = record.at_ns.wrapping_sub(since).wrapping_sub(delayed).wrapping_sub(ran) as i64;
+            record.open_ns = if open > 0 { open as u64 } else { 0 };
+        }
+        record.preempted = preempted;
+        record.preempted_ns = (*thread).preempted_ns + if preempted == 0 || since == 0 { 0 } else { delayed };
         record.blocked_ns = (*thread).blocked_ns;
         record.pending_ns = (*thread).pending_ns;
         record.off_since_ns = (*thread).switch_ns;
         // What a running thread waited in, only the record of its CPU knows.
         let waits = (*thread).wait_key == UNRESOLVED && record.state != state::RUNNING;
+        record.wait = (*thread).wait;
         record.wait_call = if waits { (*thread).wait_call } else { NO_CALL };
     }
 }

@@ -10,6 +10,7 @@ use core::ptr::{read_volatile, write_volatile};
 use profiler_common::syscall::{CallCount, CallRecord, IO_SLOTS, OTHER_SLOTS, SLOTS};
 use profiler_common::task::{NO_CALL, TaskRecord, state};
 use profiler_common::tcp;
+use profiler_common::wait::WAITS;
 
 use super::describe::{books, describe, state_of};
 use super::thread::{Thread, thread_of};
@@ -20,6 +21,7 @@ use crate::kernel::{Hook, Object, TYPED, now, offset};
 /// What a [`CallRecord`] has more than a [`CallCount`].
 type Rest = [u64; (size_of::<CallRecord>() - size_of::<CallCount>()) / 8];
 
+static NO_WAITS: [u64; WAITS] = [0; WAITS];
 static NO_REST: Rest = [0; size_of::<Rest>() / 8];
 
 /// The record of a thread that ends, with room for `N` calls.
@@ -27,6 +29,7 @@ static NO_REST: Rest = [0; size_of::<Rest>() / 8];
 struct LastRecord<const N: usize> {
     tag: u64,
     task: TaskRecord,
+    waits: [u64; WAITS],
     calls: [CallRecord; N],
 }
 
@@ -50,6 +53,9 @@ fn fill<const N: usize>(thread: *mut Thread, record: &TaskRecord) {
     unsafe {
         (*to).tag = tcp::exit::TASK;
         (*to).task = *record;
+        for wait in 0..WAITS {
+            write_volatile((&raw mut (*to).waits).cast::<u64>().add(wait), *waits(thread).cast::<u64>().add(wait));
+        }
         for index in 0..IO_SLOTS {
             let from = io(thread, index);
             if let Some(call) = next_call(to, from.cast()) {
@@ -115,12 +121,14 @@ extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
     record.wait_call = NO_CALL;
     let Some(thread) = thread_of(task) else {
         emit::write(meta, &raw const record);
+        emit::write(meta, &raw const NO_WAITS);
         return 0;
     };
     seed(thread, task, record.state, now);
     books(&mut record, thread);
     record.calls = select(thread, begin_pass(meta).saturating_sub(1));
     emit::write(meta, &raw const record);
+    emit::write(meta, waits(thread));
     write_calls(meta, thread);
     0
 }
@@ -163,6 +171,11 @@ fn select(thread: *mut Thread, oldest: u32) -> u32 {
 #[inline(always)]
 fn selected(thread: *mut Thread) -> u32 {
     unsafe { read_volatile(&raw const (*thread).changed) }
+}
+
+#[inline(always)]
+fn waits(thread: *mut Thread) -> *mut [u64; WAITS] {
+    unsafe { &raw mut (*thread).waits }
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@
 
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CallCount, CallRecord, IO_SLOTS, OTHER_SLOTS};
+use profiler_common::wait::WAITS;
 
 use crate::emit::lost;
 use crate::kernel::Object;
@@ -34,6 +35,14 @@ pub struct Thread {
     pub wait_key: u32,
     /// The last switch was a preemption.
     pub preempted: u32,
+    /// What it waits for, or waited for last: one of [`profiler_common::wait`].
+    pub wait: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+    /// `ioac.read_bytes` at its last wait for I/O.
+    pub read_mark: u64,
+    /// Blocked time of all finished waits by [`Self::wait`].
+    pub waits: [u64; WAITS],
     /// Slots that the iterator is about to write, a bit for each: the verifier must not know them.
     pub changed: u32,
     /// Its calls that move data or wait.

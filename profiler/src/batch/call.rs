@@ -1,6 +1,7 @@
 //! What a system call does, by name: the one table that the kernel programs, the model and the screens share.
 
 use profiler_common::syscall::class;
+use profiler_common::wait;
 
 /// Calls that move data, make it durable, wait or fork; all others are [`class::OTHER`].
 ///
@@ -65,6 +66,37 @@ const CLASSES: &[(u8, &[&str])] = &[
     (class::CLOSE, &["close", "dup2", "dup3", "close_range", "execve", "execveat", "unshare"]),
     (class::FORK, &["fork", "vfork", "clone", "clone3"]),
 ];
+
+/// What being blocked in a call means, where its class does not tell.
+const WAITS: &[(u32, &[&str])] = &[
+    (wait::FUTEX, &["futex", "futex_wait", "futex_waitv"]),
+    (wait::POLL, &["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"]),
+    (wait::SLEEP, &["nanosleep", "clock_nanosleep"]),
+    (wait::CHILD, &["wait4", "waitid"]),
+    (wait::ACCEPT, &["accept", "accept4"]),
+    (wait::CONNECT, &["connect"]),
+    (wait::RECEIVE, &["recvmmsg"]),
+    (wait::SEND, &["sendmmsg"]),
+    (wait::LOCK, &["flock", "fcntl"]),
+    (wait::ASYNC, &["io_getevents", "io_pgetevents", "io_uring_enter"]),
+    (wait::JOURNAL, &["sync", "msync"]),
+    (wait::SIGNAL, &["pause", "rt_sigsuspend", "rt_sigtimedwait"]),
+    (wait::PIPE, &["msgrcv", "msgsnd", "semop", "semtimedop", "mq_timedreceive", "mq_timedsend"]),
+];
+
+/// What being blocked in a call means, one of [`wait`]. Where data goes through a descriptor, it is as if that were of TCP.
+#[must_use]
+pub fn wait_of(name: &str) -> u8 {
+    let listed = WAITS.iter().find(|(_, names)| names.contains(&name)).map(|(wait, _)| *wait);
+    let wait = listed.unwrap_or_else(|| match class_of(name) {
+        class::READ => wait::RECEIVE,
+        class::WRITE => wait::SEND,
+        class::SYNC => wait::JOURNAL,
+        class::FORK => wait::CHILD,
+        _ => wait::OTHER,
+    });
+    u8::try_from(wait).unwrap_or(0)
+}
 
 /// The [`class`] of a call.
 #[must_use]

@@ -86,6 +86,10 @@ columns! {
         17 => storage_read_bytes: Option<u64> as Plain,
         18 => storage_write_bytes: Option<u64> as Plain,
         19 => comm: String as Delta,
+        20 => wait: Option<u32> as Plain,
+        21 => user_ns: u64 as Plain,
+        22 => system_ns: u64 as Plain,
+        23 => waits: [u64; 32] as Plain,
     }
 
     CallRow = 3 {

@@ -1,6 +1,7 @@
 //! Table of threads.
 
 use profiler_common::task::state;
+use profiler_common::wait::NAMES;
 
 use super::grid::{Ctx, Field, Grid, Need, SWITCHES, THREADS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
@@ -40,6 +41,17 @@ const FIELDS: &[Field<Threads>] = &[
             60,
             "System call in which it waits at the end of the interval.",
             |row, ctx| wait_call(row.thread, ctx),
+        ),
+    ),
+    needs(
+        SWITCHES,
+        field(
+            "thread.wait",
+            "WAITS FOR",
+            20,
+            110,
+            "What it waits for at the end of the interval: one of the states of its process.",
+            |row, _| row.thread.wait.map_or(Value::None, |wait| Value::Text(wait_label(wait).into())),
         ),
     ),
     needs(
@@ -107,6 +119,10 @@ fn weight_ns(row: &ThreadRow<'_>) -> u64 {
 
 fn wait_call(thread: &Thread, ctx: &Ctx<'_>) -> Value {
     thread.wait_call.map_or(Value::None, |number| Value::Text(ctx.model.calls.name(number).into_owned()))
+}
+
+fn wait_label(wait: u32) -> &'static str {
+    NAMES.get(wait as usize).map_or("?", |wait| wait.label)
 }
 
 fn waiting(thread: &Thread) -> Value {

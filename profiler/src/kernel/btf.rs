@@ -78,7 +78,8 @@ impl Btf {
     }
 
     /// Byte offset of a member, whose path may step into nested structs (`se.sum_exec_runtime`), name alternatives
-    /// (`__state|state`), and need not name anonymous ones. `None` for what does not exist, and for bit fields.
+    /// (`__state|state`), and need not name anonymous ones; of a member that is one bit, its offset in bits. `None` for what
+    /// does not exist, and for wider bit fields.
     #[must_use]
     pub fn offset(&self, structure: &str, path: &str) -> Option<u32> {
         self.find(structure, path).map(|(offset, _)| offset)
@@ -215,20 +216,24 @@ impl Btf {
         (self.kind(proto) == FUNC_PROTO).then_some(proto)
     }
 
-    /// Byte offset and type of a member by its path.
+    /// Offset and type of a member by its path.
     fn find(&self, structure: &str, path: &str) -> Option<(u32, u32)> {
         let start = *self.structs.get(structure.as_bytes())?;
         path.split('|').find_map(|path| {
-            let (bits, member) = path.split('.').try_fold((0u32, start), |(offset, id), name| {
-                let (bits, member) = self.member(self.resolve(id)?, name, NESTING_MAX)?;
-                Some((offset.checked_add(bits)?, member))
+            let (bits, member, width) = path.split('.').try_fold((0u32, start, 0), |(offset, id, _), name| {
+                let (bits, member, width) = self.member(self.resolve(id)?, name, NESTING_MAX)?;
+                Some((offset.checked_add(bits)?, member, width))
             })?;
-            (bits % 8 == 0).then_some((bits / 8, member))
+            match width {
+                0 => (bits % 8 == 0).then_some((bits / 8, member)),
+                1 => Some((bits, member)),
+                _ => None,
+            }
         })
     }
 
-    /// Bit offset and type of a member, anonymous structs and unions searched through.
-    fn member(&self, id: u32, name: &str, nesting: usize) -> Option<(u32, u32)> {
+    /// Bit offset and type of a member, and its width if it is a bit field; anonymous structs and unions searched through.
+    fn member(&self, id: u32, name: &str, nesting: usize) -> Option<(u32, u32, u32)> {
         if nesting == 0 || !matches!(self.kind(id), STRUCT | UNION) {
             return None;
         }
@@ -240,13 +245,13 @@ impl Btf {
             let offset = if bitfields { place & 0xff_ffff } else { place };
             if self.name(label) == name.as_bytes() {
                 let width = if bitfields { place >> 24 } else { 0 };
-                return (width == 0).then_some((offset, inner));
+                return Some((offset, inner, width));
             }
             if label != 0 {
                 return None;
             }
-            let (within, inner) = self.member(self.resolve(inner)?, name, nesting - 1)?;
-            Some((offset.checked_add(within)?, inner))
+            let (within, inner, width) = self.member(self.resolve(inner)?, name, nesting - 1)?;
+            Some((offset.checked_add(within)?, inner, width))
         })
     }
 }

@@ -8,6 +8,7 @@ use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord};
+use profiler_common::wait::WAITS;
 
 /// A record without padding or invalid bit patterns.
 ///
@@ -40,6 +41,9 @@ unsafe impl Plain for u64 {}
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for [u32; LINEAR8_SLOTS] {}
+
+// SAFETY: as above.
+unsafe impl Plain for [u64; WAITS] {}
 
 /// The next record, or `None` when fewer bytes are left.
 pub fn take<T: Plain>(from: &mut impl Buf) -> Option<T> {

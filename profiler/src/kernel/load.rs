@@ -11,7 +11,7 @@ use profiler_common::offset::Offsets;
 use profiler_common::syscall::{CALLS_MAX, ERRNOS_MAX, errno_class};
 
 use crate::batch::ProbeStatus;
-use crate::batch::call::class_of;
+use crate::batch::call::{class_of, wait_of};
 use crate::config::{Options, Types};
 use crate::error::Error;
 use crate::kernel::btf::Btf;
@@ -116,7 +116,7 @@ fn kinds(types: &Types) -> Result<Kinds, Error> {
 
 fn open(object: &[u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf>) -> Result<Ebpf, Error> {
     let (offsets, config) = (offsets.to_array(), config.words());
-    let (classes, errnos) = (call_classes(), errno_classes());
+    let (classes, waits, errnos) = (of_calls(class_of), of_calls(wait_of), errno_classes());
     EbpfLoader::new()
         .btf(btf)
         .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -124,6 +124,7 @@ fn open(object: &[u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf
         .override_global("OFFSETS", &offsets, true)
         .override_global("CONFIG", &config, true)
         .override_global("CALL_CLASS", &classes, true)
+        .override_global("CALL_WAIT", &waits, true)
         .override_global("ERRNO_CLASS", &errnos, true)
         .load(object)
         .map_err(|why| Error::Unsupported {
@@ -132,12 +133,13 @@ fn open(object: &[u8], offsets: &Offsets, config: &Config, btf: Option<&aya::Btf
         })
 }
 
-fn call_classes() -> [u8; CALLS_MAX] {
-    let mut classes = [0; CALLS_MAX];
-    for (class, number) in classes.iter_mut().zip(0..) {
-        *class = call_name(number).map_or(0, class_of);
+/// A table by the number of a call, from one by its name.
+fn of_calls(by_name: fn(&str) -> u8) -> [u8; CALLS_MAX] {
+    let mut table = [by_name(""); CALLS_MAX];
+    for (entry, number) in table.iter_mut().zip(0..) {
+        *entry = call_name(number).map_or(*entry, by_name);
     }
-    classes
+    table
 }
 
 /// Name of a system call of this architecture.

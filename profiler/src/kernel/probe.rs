@@ -59,6 +59,20 @@ const TASK: &[&str] = &[
     "task_maj_flt",
     "regs_call",
     "task_stack",
+    "task_in_iowait",
+    "task_utime",
+    "task_stime",
+    "task_files",
+    "files_fdt",
+    "fdt_fd",
+    "fdt_max",
+    "file_inode",
+    "file_private",
+    "inode_mode",
+    "socket_sk",
+    "sock_family",
+    "sock_protocol",
+    "regs_arg0",
 ];
 
 const CALL: &[&str] = &[
@@ -70,7 +84,11 @@ const CALL: &[&str] = &[
     "fdt_fd",
     "fdt_max",
     "file_inode",
+    "file_private",
     "inode_mode",
+    "socket_sk",
+    "sock_family",
+    "sock_protocol",
     "regs_call",
     "regs_arg0",
 ];
@@ -122,7 +140,7 @@ pub const PROBES: &[Probe] = &[
     ),
     hook(
         "sched_process_fork",
-        &["task_pid"],
+        &["task_pid", "task_start_ns"],
         "nothing in general; when many threads start at once, the first calls of some",
     ),
     // A thread that ends tells its whole life at once: only the iterator knows which part belongs to which interval.

@@ -218,10 +218,12 @@ impl Kernel {
             let mut bytes: &[u8] = &item;
             match take::<u64>(&mut bytes) {
                 Some(exit::TASK) => {
-                    let Some(record) = take::<TaskRecord>(&mut bytes) else { continue };
+                    let (Some(record), Some(waits)) = (take::<TaskRecord>(&mut bytes), take(&mut bytes)) else {
+                        continue;
+                    };
                     let calls: Vec<_> = (0..record.calls).map_while(|_| take(&mut bytes)).collect();
                     let pending = &mut self.pending;
-                    let row = self.threads.observe(&record, &calls, &[], &self.interval, &mut pending.calls);
+                    let row = self.threads.observe(&record, &waits, &calls, &[], &self.interval, &mut pending.calls);
                     pending.facts.extend(self.names.process(&seen(&record, &row.comm, true)));
                     pending.tasks.push(row);
                 }
@@ -246,7 +248,7 @@ impl Kernel {
         self.namespaces.begin();
         let mut bytes = self.buffer.as_slice();
         let mut calls: Vec<CallRecord> = Vec::new();
-        while let Some(mut record) = take::<TaskRecord>(&mut bytes) {
+        while let (Some(mut record), Some(waits)) = (take::<TaskRecord>(&mut bytes), take(&mut bytes)) {
             if !self.sees_switches {
                 record.off_since_ns = 0;
             }
@@ -254,7 +256,7 @@ impl Kernel {
             calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)));
             let pending = &mut self.pending;
             let partial = partials.get(&record.tid).map_or(&[][..], Vec::as_slice);
-            let row = self.threads.observe(&record, &calls, partial, &self.interval, &mut pending.calls);
+            let row = self.threads.observe(&record, &waits, &calls, partial, &self.interval, &mut pending.calls);
             if record.tid == record.pid {
                 self.namespaces.saw(record.netns, record.pid);
                 pending.facts.extend(self.names.process(&seen(&record, &row.comm, false)));

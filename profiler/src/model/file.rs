@@ -106,6 +106,7 @@ pub fn kind_name(kind: u32) -> &'static str {
         kind::CHARACTER => "character device",
         kind::PIPE => "pipe",
         kind::SOCKET => "socket",
+        kind::TCP => "TCP socket",
         kind::ANONYMOUS => "event fd",
         _ => "unknown",
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS, linear8_slot, log2_slot};
 use profiler_common::syscall::call_key;
+use profiler_common::wait;
 use profiler_common::{disk, task, tcp};
 
 use crate::batch::hist::Scale;
@@ -95,7 +96,11 @@ pub(crate) fn thread(key: ProcessKey, tid: u32, cpu_ns: u64) -> TaskRow {
         state: task::state::SLEEPING,
         wall_ns: SECOND,
         cpu_ns,
+        user_ns: 3 * cpu_ns,
+        system_ns: cpu_ns,
         blocked_ns: SECOND - cpu_ns,
+        wait: Some(wait::POLL),
+        waits: std::array::from_fn(|kind| if kind == wait::POLL as usize { SECOND - cpu_ns } else { 0 }),
         switches_voluntary: 100,
         comm: format!("thread-{tid}"),
         ..TaskRow::default()

@@ -162,7 +162,7 @@ impl CallTable {
         let Some(info) = self.info(key) else { return true };
         let waits_for_peer = matches!(
             kind_of(key),
-            kind::PIPE | kind::SOCKET | kind::CHARACTER | kind::ANONYMOUS | kind::UNKNOWN | kind::NONE
+            kind::PIPE | kind::SOCKET | kind::TCP | kind::CHARACTER | kind::ANONYMOUS | kind::UNKNOWN | kind::NONE
         );
         info.idle || info.class == class::READ && waits_for_peer
     }

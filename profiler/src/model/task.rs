@@ -1,6 +1,9 @@
 //! Where wall time goes, per thread and summed per process.
 
+use profiler_common::wait::WAITS;
+
 use crate::batch::TaskRow;
+use crate::model::host::add_each;
 use crate::model::time::{Recent, Reset, Tally};
 
 /// A split of wall time, and what rides along. Sums over threads add up likewise.
@@ -16,6 +19,12 @@ pub struct Usage {
     pub runq_preempted_ns: u64,
     /// Blocked time.
     pub blocked_ns: u64,
+    /// CPU time in user mode by timer ticks, of which only the share is meant.
+    pub user_ns: u64,
+    /// The same in the kernel.
+    pub system_ns: u64,
+    /// Blocked time by [`profiler_common::wait`], and what interrupts took.
+    pub waits: [u64; WAITS],
     /// Voluntary context switches.
     pub switches_voluntary: u64,
     /// Involuntary context switches.
@@ -53,6 +62,9 @@ impl Tally<TaskRow> for Usage {
         self.runq_wakeup_ns += row.runq_wakeup_ns;
         self.runq_preempted_ns += row.runq_preempted_ns;
         self.blocked_ns += row.blocked_ns;
+        self.user_ns += row.user_ns;
+        self.system_ns += row.system_ns;
+        add_each(&mut self.waits, &row.waits);
         self.switches_voluntary += row.switches_voluntary;
         self.switches_involuntary += row.switches_involuntary;
         self.minor_faults += row.minor_faults;
@@ -69,6 +81,9 @@ impl Tally<Usage> for Usage {
         self.runq_wakeup_ns += other.runq_wakeup_ns;
         self.runq_preempted_ns += other.runq_preempted_ns;
         self.blocked_ns += other.blocked_ns;
+        self.user_ns += other.user_ns;
+        self.system_ns += other.system_ns;
+        add_each(&mut self.waits, &other.waits);
         self.switches_voluntary += other.switches_voluntary;
         self.switches_involuntary += other.switches_involuntary;
         self.minor_faults += other.minor_faults;
@@ -96,6 +111,8 @@ pub struct Thread {
     pub state: u32,
     /// System call in which it waits.
     pub wait_call: Option<u32>,
+    /// What it waits for, one of [`profiler_common::wait`].
+    pub wait: Option<u32>,
     /// How long it has waited.
     pub waiting_ns: u64,
     /// Where its time went.
@@ -115,6 +132,7 @@ impl Thread {
         }
         self.state = row.state;
         self.wait_call = row.wait_call;
+        self.wait = row.wait;
         self.waiting_ns = row.waiting_ns;
         self.seen = batch;
     }

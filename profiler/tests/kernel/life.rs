@@ -27,7 +27,7 @@ fn a_thread_that_waits_since_before_is_seen_waiting() {
     });
     let seen = observe(&every(50), || {
         // Something must happen until some intervals are over.
-        for _ in 0..100 {
+        for _ in 0..300 {
             fork(|_| {}).end();
         }
     });

@@ -44,7 +44,8 @@ fn compare(seen: &Seen<Life>) {
     println!("cpu {cpu} woken {woken} preempted {preempted} blocked {blocked} wall {wall} {books:?} {slept_ns}");
     assert_eq!(cpu, books.cpu_ns, "the last switch closes the scheduler's books and ours");
     assert_eq!(woken + preempted, books.run_delay_ns);
-    assert!(preempted > 0 && woken > 0, "it had a competitor: {woken} {preempted}");
+    // Whether it has to queue after a wake-up as well, is up to the scheduler: a sleeper that comes soon enough goes first.
+    assert!(preempted > 0, "it had a competitor: {woken} {preempted}");
     assert_eq!(sum(|row| row.switches_voluntary), books.switches_voluntary);
     assert_eq!(sum(|row| row.switches_involuntary), books.switches_involuntary);
     assert_close("sum of states", cpu + woken + preempted + blocked, wall, 0.005);

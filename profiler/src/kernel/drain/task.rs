@@ -2,6 +2,7 @@
 
 use profiler_common::syscall::CallRecord;
 use profiler_common::task::{NO_CALL, TaskRecord, state};
+use profiler_common::wait::WAITS;
 
 use crate::batch::{ProcessKey, TaskRow, Timestamp};
 use crate::kernel::decode::text;
@@ -25,10 +26,9 @@ struct Known {
     pass: u64,
     /// Up to when its wall time is told.
     at: Timestamp,
-    cpu_ns: u64,
-    run_delay_ns: u64,
-    preempted_ns: u64,
-    blocked_ns: u64,
+    states: States,
+    user_ns: u64,
+    system_ns: u64,
     switches_voluntary: u64,
     switches_involuntary: u64,
     minor_faults: u64,
@@ -61,6 +61,7 @@ impl Threads {
     pub fn observe(
         &mut self,
         record: &TaskRecord,
+        waits: &[u64; WAITS],
         stored: &[CallRecord],
         partial: &[CallRecord],
         interval: &Interval,
@@ -70,10 +71,10 @@ impl Threads {
         let key = (record.tid, record.start_ns);
         let start = interval.monotonic(record.start_ns);
         let pass = self.pass;
-        let known = self.known.entry(key).or_insert_with(|| Known::new(process, record, start, interval));
+        let known = self.known.entry(key).or_insert_with(|| Known::new(process, record, waits, start, interval));
         known.pass = pass;
         known.process = process;
-        let row = known.row(record);
+        let row = known.row(record, waits);
         known.calls.observe(process, record, stored, partial, calls);
         if record.state == state::ENDED {
             self.known.remove(&key);
@@ -84,16 +85,21 @@ impl Threads {
 
 impl Known {
     /// Before its first reading: nothing, if it was born while we watched; else what it had by then does not count.
-    fn new(process: ProcessKey, record: &TaskRecord, start: Timestamp, interval: &Interval) -> Self {
+    fn new(
+        process: ProcessKey,
+        record: &TaskRecord,
+        waits: &[u64; WAITS],
+        start: Timestamp,
+        interval: &Interval,
+    ) -> Self {
         let before = if start > interval.watched_since { TaskRecord::default() } else { *record };
         Self {
             process,
             pass: 0,
             at: start.max(interval.watched_since).max(interval.from.min(Timestamp(record.at_ns))),
-            cpu_ns: before.cpu_ns,
-            run_delay_ns: before.run_delay_ns,
-            preempted_ns: before.preempted_ns,
-            blocked_ns: before.blocked_ns,
+            states: States::new(&before, if start > interval.watched_since { &[0; WAITS] } else { waits }),
+            user_ns: before.user_ns,
+            system_ns: before.system_ns,
             switches_voluntary: before.switches_voluntary,
             switches_involuntary: before.switches_involuntary,
             minor_faults: before.minor_faults,
@@ -104,11 +110,11 @@ impl Known {
         }
     }
 
-    fn row(&mut self, record: &TaskRecord) -> TaskRow {
+    fn row(&mut self, record: &TaskRecord, waits: &[u64; WAITS]) -> TaskRow {
         let waiting_ns = waiting_ns(record);
-        let delayed = growth(&mut self.run_delay_ns, record.run_delay_ns);
-        // A preemption that we saw is part of the kernel's run-queue time; the rest followed wake-ups.
-        let preempted = growth(&mut self.preempted_ns, record.preempted_ns).min(delayed);
+        let states = States::new(record, waits);
+        let grown = states.since(&self.states);
+        self.states = states;
         TaskRow {
             process: self.process,
             tid: record.tid,
@@ -116,11 +122,16 @@ impl Known {
             state: record.state,
             wait_call: (record.wait_call != NO_CALL && waiting_ns > 0).then_some(record.wait_call),
             waiting_ns,
+            wait: (waiting_ns > 0).then_some(record.wait),
             wall_ns: growth(&mut self.at.0, record.at_ns),
-            cpu_ns: growth(&mut self.cpu_ns, record.cpu_ns),
-            runq_wakeup_ns: delayed - preempted,
-            runq_preempted_ns: preempted,
-            blocked_ns: growth(&mut self.blocked_ns, record.blocked_ns + waiting_ns),
+            cpu_ns: grown.cpu_ns,
+            user_ns: growth(&mut self.user_ns, record.user_ns),
+            system_ns: growth(&mut self.system_ns, record.system_ns),
+            // A preemption that we saw is part of the kernel's run-queue time; the rest followed wake-ups.
+            runq_wakeup_ns: grown.run_delay_ns.saturating_sub(grown.preempted_ns),
+            runq_preempted_ns: grown.preempted_ns.min(grown.run_delay_ns),
+            blocked_ns: grown.blocked_ns,
+            waits: grown.waits,
             switches_voluntary: growth(&mut self.switches_voluntary, record.switches_voluntary),
             switches_involuntary: growth(&mut self.switches_involuntary, record.switches_involuntary),
             minor_faults: growth(&mut self.minor_faults, record.minor_faults),
@@ -128,6 +139,64 @@ impl Known {
             storage_read_bytes: optional(&mut self.storage_read_bytes, record.storage_read_bytes),
             storage_write_bytes: optional(&mut self.storage_write_bytes, record.storage_write_bytes),
             comm: text(&record.comm),
+        }
+    }
+}
+
+/// Where all of a thread's time went up to a moment.
+struct States {
+    cpu_ns: u64,
+    run_delay_ns: u64,
+    preempted_ns: u64,
+    blocked_ns: u64,
+    waits: [u64; WAITS],
+}
+
+impl States {
+    /// What is still open belongs to the state that the thread is in, as far as is known.
+    fn new(record: &TaskRecord, waits: &[u64; WAITS]) -> Self {
+        let mut states = Self {
+            cpu_ns: record.cpu_ns,
+            run_delay_ns: record.run_delay_ns,
+            preempted_ns: record.preempted_ns,
+            blocked_ns: record.blocked_ns,
+            waits: *waits,
+        };
+        if record.preempted == 0 {
+            states.blocked_ns += record.open_ns;
+            if let Some(wait) = states.waits.get_mut(record.wait as usize) {
+                *wait += record.open_ns;
+            }
+        } else if record.state == state::RUNNING {
+            states.cpu_ns += record.open_ns;
+        } else {
+            states.run_delay_ns += record.open_ns;
+            states.preempted_ns += record.open_ns;
+        }
+        states
+    }
+
+    /// What was added since. An open wait that turns out shorter had been over: the thread was queued then, or ran and the
+    /// scheduler had not booked it yet.
+    fn since(&self, before: &Self) -> Self {
+        let mut excess = before.blocked_ns.saturating_sub(self.blocked_ns);
+        let mut waits = [0; WAITS];
+        for ((wait, now), then) in waits.iter_mut().zip(self.waits).zip(before.waits) {
+            *wait = now.saturating_sub(then);
+            excess = excess.max(then.saturating_sub(now));
+        }
+        let mut less = |now: u64, then: u64| {
+            let grown = now.saturating_sub(then);
+            let taken = grown.min(excess);
+            excess -= taken;
+            grown - taken
+        };
+        Self {
+            run_delay_ns: less(self.run_delay_ns, before.run_delay_ns),
+            cpu_ns: less(self.cpu_ns, before.cpu_ns),
+            preempted_ns: self.preempted_ns.saturating_sub(before.preempted_ns),
+            blocked_ns: self.blocked_ns.saturating_sub(before.blocked_ns),
+            waits,
         }
     }
 }
@@ -147,6 +216,8 @@ fn optional(last: &mut u64, now: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const NO_WAITS: [u64; WAITS] = [0; WAITS];
+
     fn interval(from: u64, until: u64) -> Interval {
         Interval { from: Timestamp(from), until: Timestamp(until), boot_offset_ns: 0, watched_since: Timestamp(100) }
     }
@@ -159,28 +230,35 @@ mod tests {
     fn a_thread_from_before_starts_at_its_first_reading_and_a_new_one_at_zero() {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
         let old = TaskRecord { cpu_ns: 50, ..record(200, 10) };
-        assert_eq!(threads.observe(&old, &[], &[], &interval(100, 200), &mut calls).cpu_ns, 0);
+        assert_eq!(threads.observe(&old, &NO_WAITS, &[], &[], &interval(100, 200), &mut calls).cpu_ns, 0);
         let new = TaskRecord { cpu_ns: 50, ..record(200, 150) };
-        let row = threads.observe(&new, &[], &[], &interval(100, 200), &mut calls);
+        let row = threads.observe(&new, &NO_WAITS, &[], &[], &interval(100, 200), &mut calls);
         assert_eq!((row.cpu_ns, row.wall_ns), (50, 50));
     }
 
     #[test]
     fn a_wait_in_progress_counts_once() {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
-        let sleeping = |at| TaskRecord { state: state::SLEEPING, off_since_ns: 120, ..record(at, 110) };
-        assert_eq!(threads.observe(&sleeping(200), &[], &[], &interval(100, 200), &mut calls).blocked_ns, 80);
-        assert_eq!(threads.observe(&sleeping(300), &[], &[], &interval(200, 300), &mut calls).blocked_ns, 100);
+        let sleeping =
+            |at| TaskRecord { state: state::SLEEPING, off_since_ns: 120, open_ns: at - 120, ..record(at, 110) };
+        assert_eq!(
+            threads.observe(&sleeping(200), &NO_WAITS, &[], &[], &interval(100, 200), &mut calls).blocked_ns,
+            80
+        );
+        assert_eq!(
+            threads.observe(&sleeping(300), &NO_WAITS, &[], &[], &interval(200, 300), &mut calls).blocked_ns,
+            100
+        );
         let awake = TaskRecord { state: state::RUNNING, blocked_ns: 190, ..record(400, 110) };
-        assert_eq!(threads.observe(&awake, &[], &[], &interval(300, 400), &mut calls).blocked_ns, 10);
+        assert_eq!(threads.observe(&awake, &NO_WAITS, &[], &[], &interval(300, 400), &mut calls).blocked_ns, 10);
     }
 
     #[test]
     fn a_reused_id_is_another_thread() {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
         let first = TaskRecord { cpu_ns: 90, state: state::ENDED, ..record(200, 110) };
-        threads.observe(&first, &[], &[], &interval(100, 200), &mut calls);
+        threads.observe(&first, &NO_WAITS, &[], &[], &interval(100, 200), &mut calls);
         let second = TaskRecord { cpu_ns: 5, ..record(300, 210) };
-        assert_eq!(threads.observe(&second, &[], &[], &interval(200, 300), &mut calls).cpu_ns, 5);
+        assert_eq!(threads.observe(&second, &NO_WAITS, &[], &[], &interval(200, 300), &mut calls).cpu_ns, 5);
     }
 }

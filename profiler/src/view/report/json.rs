@@ -153,6 +153,7 @@ fn subject_json(subject: &Subject) -> Json {
     match subject {
         Subject::Process(process) => json!({ "table": "processes", "process": process }),
         Subject::Thread(process, tid) => json!({ "table": "threads", "process": process, "tid": tid }),
+        Subject::State(process, state) => json!({ "table": "states", "process": process, "state": state }),
         Subject::Disk(device, op) => json!({ "table": "disks", "device": device, "op": op }),
         Subject::File(process, kind) => json!({ "table": "files", "process": process, "kind": kind }),
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),

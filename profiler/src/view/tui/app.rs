@@ -165,6 +165,7 @@ impl App {
             Screen::Processes => vec![List::Rows(match self.grain {
                 Grain::Processes => Table::Processes,
                 Grain::Threads => Table::Threads,
+                Grain::States => Table::States,
             })],
             Screen::Disks => vec![List::Rows(Table::Disks)],
             Screen::Files => vec![List::Rows(Table::Files)],

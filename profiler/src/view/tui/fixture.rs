@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::disk::op;
 use profiler_common::file::kind;
+use profiler_common::wait;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -36,6 +37,7 @@ pub fn second(number: u64) -> Batch {
         thread(backup, 9_001, 640 * MS),
     ];
     batch.tasks[3].blocked_ns -= 90 * MS;
+    batch.tasks[3].waits[wait::POLL as usize] -= 90 * MS;
     batch.tasks[3].runq_wakeup_ns = 60 * MS;
     batch.tasks[3].runq_preempted_ns = 20 * MS;
     for (task, comm) in batch.tasks.iter_mut().zip(["postgres", "walwriter", "checkpointer", "nginx", "restic"]) {

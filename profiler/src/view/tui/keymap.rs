@@ -55,8 +55,8 @@ pub enum Action {
     Choose,
     /// Keep the filter as typed.
     Keep,
-    /// One row per process, or per thread.
-    Threads,
+    /// One row per process, per thread, or per state of a process.
+    Grain,
     /// The other list of the screen.
     ListNext,
     /// Freeze what is shown, or go on; of a replay: pause.
@@ -226,7 +226,13 @@ pub const BINDINGS: &[Binding] = &[
     bind(Scope::Lists, &[char('<')], Action::SortLeft, "", "sort by the column to the left"),
     bind(Scope::Lists, &[char('>')], Action::SortRight, "", "sort by the column to the right"),
     bind(Scope::Lists, &[char('r')], Action::Reverse, "", "turn the order around"),
-    bind(Scope::Processes, &[char('t')], Action::Threads, "threads", "one row per process, or per thread"),
+    bind(
+        Scope::Processes,
+        &[char('t')],
+        Action::Grain,
+        "rows",
+        "one row per process, per thread, or per state of a process",
+    ),
     bind(Scope::Several, &[char(']'), char('[')], Action::ListNext, "list", "the other list of the screen"),
     bind(Scope::Live, &[char(' '), char('p')], Action::Hold, "freeze", "freeze what is shown, or go on"),
     bind(Scope::Lists, &[char('e')], Action::Explain, "explain", "everything about the row, and what it means"),
@@ -334,7 +340,7 @@ mod tests {
             Action::Reverse,
             Action::Choose,
             Action::Keep,
-            Action::Threads,
+            Action::Grain,
             Action::ListNext,
             Action::Hold,
             Action::Report,

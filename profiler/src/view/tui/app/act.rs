@@ -45,9 +45,7 @@ pub(super) fn act(app: &mut App, view: &View, model: &Model, action: Action) -> 
             sort.direction = sort.direction.turned();
         }
         Action::Choose => choose(app, view),
-        Action::Threads => {
-            app.grain = if app.grain == Grain::Processes { Grain::Threads } else { Grain::Processes };
-        }
+        Action::Grain => app.grain = app.grain.next(),
         Action::ListNext => app.focus = (app.focus + 1) % app.lists().len(),
         Action::Up
         | Action::Down
@@ -174,6 +172,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
     let (screen, table) = match &subject {
         Subject::Process(_) => (Screen::Processes, Table::Processes),
         Subject::Thread(..) => (Screen::Processes, Table::Threads),
+        Subject::State(..) => (Screen::Processes, Table::States),
         Subject::Disk(..) => (Screen::Disks, Table::Disks),
         Subject::File(..) => (Screen::Files, Table::Files),
         Subject::Socket(cookie) if is_listener(model, *cookie) => (Screen::Tcp, Table::Listeners),
@@ -184,7 +183,11 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         enter(app, model, &subject);
     }
     show(app, screen);
-    app.grain = if table == Table::Threads { Grain::Threads } else { Grain::Processes };
+    app.grain = match table {
+        Table::Threads => Grain::Threads,
+        Table::States => Grain::States,
+        _ => Grain::Processes,
+    };
     app.focus = usize::from(table == Table::Listeners);
     let pane = app.pane_mut(List::Rows(table));
     pane.filter.clear();

@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -27,6 +27,7 @@ impl List {
             Self::Rows(Table::Connections) => 5,
             Self::Rows(Table::Listeners) => 6,
             Self::Rows(Table::Syscalls) => 7,
+            Self::Rows(Table::States) => 8,
         }
     }
 
@@ -37,6 +38,7 @@ impl List {
             Self::Findings => "Findings",
             Self::Rows(Table::Processes) => "Processes",
             Self::Rows(Table::Threads) => "Threads",
+            Self::Rows(Table::States) => "Where the time went",
             Self::Rows(Table::Disks) => "Disks",
             Self::Rows(Table::Files) => "Files",
             Self::Rows(Table::Connections) => "Connections",

@@ -76,4 +76,18 @@ pub enum Grain {
     Processes,
     /// Thread.
     Threads,
+    /// Process and state that its threads were in.
+    States,
+}
+
+impl Grain {
+    /// The next finer one, round about.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Processes => Self::Threads,
+            Self::Threads => Self::States,
+            Self::States => Self::Processes,
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         }
         Subject::Disk(device, op) => disk(model, *device, *op),
         Subject::Syscall(key, call) => syscall(model, *key, *call),
-        Subject::File(..) | Subject::Socket(_) => None,
+        Subject::State(..) | Subject::File(..) | Subject::Socket(_) => None,
     }
 }
 

@@ -1,0 +1,84 @@
+//! Table of states: where the wall time of each process went.
+
+use super::grid::{Ctx, Field, Grid, Need, SWITCHES, THREADS, field, heaviest_first, needs};
+use super::{Scope, Subject, Value};
+use crate::batch::ProcessKey;
+use crate::model::state::{Class, State, named, split};
+
+/// One row per process and state.
+pub(super) struct States;
+
+/// A state of all threads of a process.
+pub(super) struct StateRow {
+    process: ProcessKey,
+    state: State,
+    ns: u64,
+    wall_ns: u64,
+}
+
+const FIELDS: &[Field<States>] = &[
+    field("process.pid", "PID", 7, 0, "Process id.", |row, _| Value::Id(row.process.pid.into())),
+    field("process.comm", "NAME", 0, 0, "Name of the process.", |row, ctx| ctx.comm(row.process)),
+    field(
+        "state.name",
+        "STATE",
+        26,
+        0,
+        "What its threads were doing or waiting for. Each is in exactly one state at any instant.",
+        |row, _| Value::Text(row.state.label.into()),
+    ),
+    field(
+        "state.class",
+        "CLASS",
+        6,
+        60,
+        "cpu, queue (wants a CPU), wait (held up by something), or idle: waits for work to come or time to pass, as it has \
+         asked for.",
+        |row, _| Value::Text(row.state.class.name().into()),
+    ),
+    needs(
+        SWITCHES,
+        field(
+            "state.wall_ratio",
+            "OF WALL",
+            8,
+            0,
+            "Share of the wall time of all its threads. All states together are 100 %.",
+            |row, _| Value::ratio(row.ns, row.wall_ns),
+        ),
+    ),
+    needs(
+        SWITCHES,
+        field(
+            "state.threads_ratio",
+            "THREADS",
+            8,
+            60,
+            "The same as a share of the time of one thread: 200 % are two threads in it all the time.",
+            |row, ctx| ctx.share(row.ns),
+        ),
+    ),
+];
+
+impl Grid for States {
+    type Row<'a> = StateRow;
+
+    const FIELDS: &'static [Field<Self>] = FIELDS;
+
+    const ROWS: &'static [Need] = &[THREADS, SWITCHES];
+
+    fn rows(ctx: &Ctx<'_>, scope: &Scope) -> Vec<(Subject, StateRow)> {
+        let mut rows = Vec::new();
+        for (process, of) in scope.processes(ctx.model) {
+            let usage = of.usage.of(ctx.model.window);
+            for (number, ns) in (0..).zip(split(usage)).filter(|(_, ns)| *ns > 0) {
+                if let Some(state) = named(number as usize) {
+                    let row = StateRow { process, state, ns, wall_ns: usage.wall_ns };
+                    rows.push((Subject::State(process, number), row));
+                }
+            }
+        }
+        heaviest_first(&mut rows, |row| if row.state.class == Class::Idle { 0 } else { row.ns });
+        rows
+    }
+}

@@ -1,0 +1,126 @@
+//! The waterfall: exclusive states that a thread is in, one at any instant, which add up to its wall time.
+
+use profiler_common::wait::{self, NAMES};
+
+use crate::model::task::Usage;
+
+/// What a state means for whoever wants the thread to get on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It ran.
+    Cpu,
+    /// It wanted to run.
+    Queue,
+    /// It was held up by something.
+    Wait,
+    /// It waited for work to come or time to pass, as it had asked for: nobody is held up.
+    Idle,
+}
+
+impl Class {
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Queue => "queue",
+            Self::Wait => "wait",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Stable identifier.
+    pub id: &'static str,
+    /// In words.
+    pub label: &'static str,
+    /// What it means.
+    pub class: Class,
+}
+
+const fn state(id: &'static str, label: &'static str, class: Class) -> State {
+    State { id, label, class }
+}
+
+/// States in which a thread does not wait; kinds of waits follow them.
+const AWAKE: [State; 5] = [
+    state("user", "CPU, user", Class::Cpu),
+    state("system", "CPU, kernel", Class::Cpu),
+    state("cpu", "CPU, user or kernel", Class::Cpu),
+    state("runq_wakeup", "run queue after wake-up", Class::Queue),
+    state("runq_preempted", "run queue after preemption", Class::Queue),
+];
+
+/// Number of states.
+pub const STATES: usize = AWAKE.len() + NAMES.len();
+
+/// A state by its number.
+#[must_use]
+pub fn named(number: usize) -> Option<State> {
+    AWAKE.get(number).copied().or_else(|| {
+        let wait = NAMES.get(number.checked_sub(AWAKE.len())?)?;
+        Some(state(wait.id, wait.label, if wait.idle { Class::Idle } else { Class::Wait }))
+    })
+}
+
+/// Time in each state, by number. The sum is the wall time.
+///
+/// User and kernel CPU time are the exact CPU time, split by the timer ticks that met either; without a tick, it is not known
+/// which it was. Wall time that is in no book is unexplained. Where the scheduler's books have more than there was, which its
+/// run-queue time has at times, the excess is taken off that.
+#[must_use]
+pub fn split(usage: &Usage) -> [u64; STATES] {
+    let mut times = [0; STATES];
+    let ticks = usage.user_ns + usage.system_ns;
+    if ticks == 0 {
+        times[2] = usage.cpu_ns;
+    } else {
+        let user = u128::from(usage.cpu_ns) * u128::from(usage.user_ns) / u128::from(ticks);
+        times[0] = u64::try_from(user).unwrap_or(usage.cpu_ns);
+        times[1] = usage.cpu_ns - times[0];
+    }
+    times[3] = usage.runq_wakeup_ns;
+    times[4] = usage.runq_preempted_ns;
+    times[AWAKE.len()..].copy_from_slice(&usage.waits[..NAMES.len()]);
+    let told: u64 = times.iter().sum();
+    times[AWAKE.len() + wait::UNEXPLAINED as usize] += usage.wall_ns.saturating_sub(told);
+    let mut excess = told.saturating_sub(usage.wall_ns);
+    for time in times[..AWAKE.len()].iter_mut().rev() {
+        let taken = excess.min(*time);
+        *time -= taken;
+        excess -= taken;
+    }
+    times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_add_up_to_the_wall_time() {
+        let mut usage = Usage { wall_ns: 1_000, cpu_ns: 300, user_ns: 4, system_ns: 8, ..Usage::default() };
+        usage.runq_wakeup_ns = 20;
+        usage.waits[wait::FUTEX as usize] = 600;
+        let times = split(&usage);
+        assert_eq!(times.iter().sum::<u64>(), usage.wall_ns);
+        let told: Vec<_> = (0..STATES).filter(|number| times[*number] > 0).collect();
+        let told: Vec<_> = told.iter().map(|number| (named(*number).unwrap().id, times[*number])).collect();
+        assert_eq!(told, [("user", 100), ("system", 200), ("runq_wakeup", 20), ("unexplained", 80), ("futex", 600)]);
+    }
+
+    #[test]
+    fn more_than_there_was_is_taken_off_the_run_queue() {
+        let usage = Usage { wall_ns: 100, cpu_ns: 90, runq_wakeup_ns: 5, runq_preempted_ns: 15, ..Usage::default() };
+        assert_eq!(split(&usage)[..5], [0, 0, 90, 5, 5]);
+    }
+
+    #[test]
+    fn every_number_has_a_state_and_every_state_a_name_of_its_own() {
+        let names: std::collections::HashSet<_> = (0..STATES).map(|number| named(number).unwrap().id).collect();
+        assert_eq!((names.len(), named(STATES)), (STATES, None));
+    }
+}
