@@ -59,11 +59,12 @@ fn adds_up(seen: &Seen<u32>) {
     let sum = |value: fn(&TaskRow) -> u64| seen.sum(seen.said, value);
     let told = sum(|row| row.cpu_ns + row.runq_wakeup_ns + row.runq_preempted_ns + row.waits.iter().sum::<u64>());
     let (wall, off) = (sum(|row| row.wall_ns), told.abs_diff(sum(|row| row.wall_ns)));
-    assert!(off <= wall / 1_000 + SLACK_NS, "off by {off} of {wall}");
+    assert!(off <= wall / 1_000 + SLACK_NS, "{told} told, off by {off} of {wall}: {:?}", seen.tasks(seen.said).last());
 }
 
-/// What the scheduler's clock and ours differ by at the ends of a life.
-const SLACK_NS: u64 = 300_000;
+/// Of a thread that has just woken up, CPU time that the scheduler has not booked yet was told as its wait, and the life may be
+/// over before that has come as far: a tick of the timer, which an emulator may leave out for a while.
+const SLACK_NS: u64 = 20_000_000;
 
 #[test]
 fn a_sleep() {

@@ -112,9 +112,7 @@ impl Known {
 
     fn row(&mut self, record: &TaskRecord, waits: &[u64; WAITS]) -> TaskRow {
         let waiting_ns = waiting_ns(record);
-        let states = States::new(record, waits);
-        let grown = states.since(&self.states);
-        self.states = states;
+        let grown = self.states.grow(&States::new(record, waits));
         TaskRow {
             process: self.process,
             tid: record.tid,
@@ -176,26 +174,23 @@ impl States {
         states
     }
 
-    /// What was added since. An open wait that turns out shorter had been over: the thread was queued then, or ran and the
-    /// scheduler had not booked it yet.
-    fn since(&self, before: &Self) -> Self {
-        let mut excess = before.blocked_ns.saturating_sub(self.blocked_ns);
-        let mut waits = [0; WAITS];
-        for ((wait, now), then) in waits.iter_mut().zip(self.waits).zip(before.waits) {
-            *wait = now.saturating_sub(then);
-            excess = excess.max(then.saturating_sub(now));
-        }
-        let mut less = |now: u64, then: u64| {
-            let grown = now.saturating_sub(then);
-            let taken = grown.min(excess);
-            excess -= taken;
-            grown - taken
+    /// What was added; takes over what is now. What was open, and turns out to belong elsewhere, is not taken back: the state
+    /// that it was told of grows only when it has come that far.
+    fn grow(&mut self, now: &Self) -> Self {
+        let grow = |mark: &mut u64, now: u64| {
+            let grown = now.saturating_sub(*mark);
+            *mark += grown;
+            grown
         };
+        let mut waits = now.waits;
+        for (mark, wait) in self.waits.iter_mut().zip(&mut waits) {
+            *wait = grow(mark, *wait);
+        }
         Self {
-            run_delay_ns: less(self.run_delay_ns, before.run_delay_ns),
-            cpu_ns: less(self.cpu_ns, before.cpu_ns),
-            preempted_ns: self.preempted_ns.saturating_sub(before.preempted_ns),
-            blocked_ns: self.blocked_ns.saturating_sub(before.blocked_ns),
+            cpu_ns: grow(&mut self.cpu_ns, now.cpu_ns),
+            run_delay_ns: grow(&mut self.run_delay_ns, now.run_delay_ns),
+            preempted_ns: grow(&mut self.preempted_ns, now.preempted_ns),
+            blocked_ns: grow(&mut self.blocked_ns, now.blocked_ns),
             waits,
         }
     }
