@@ -98,7 +98,8 @@ fn record_of<H: Hook>(hook: H, request: Object) -> Option<*mut DiskRecord> {
     let device = device(hook.read(disk, offset!(disk_major)), hook.read(disk, offset!(disk_minor)));
     let key = DiskKey { device, op };
     if DISKS.get_ptr_mut(key).is_none() {
-        let _ = DISKS.insert(key, &EMPTY, BPF_NOEXIST.into());
+        let empty: &DiskRecord = &EMPTY;
+        let _ = DISKS.insert(key, empty, BPF_NOEXIST.into());
     }
     let record = DISKS.get_ptr_mut(key);
     if record.is_none() {

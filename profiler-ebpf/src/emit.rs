@@ -25,7 +25,7 @@ pub fn lost(reason: Lost) {
             *count += 1;
             *count
         };
-        if cfg!(not(feature = "hash-tasks")) && config!(log) != 0 && count & (count - 1) == 0 {
+        if cfg!(not(feature = "hash-tasks")) && config!(log) != 0 && count.is_power_of_two() {
             log(reason as u32, count);
         }
     }

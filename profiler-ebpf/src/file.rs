@@ -7,7 +7,7 @@
 //! of the new owner that begins an epoch for it before the owner can use a descriptor: the child's return from its fork,
 //! and the returns of `execve` and `unshare`. Helpers that the kernel starts itself have no such call; they are told
 //! apart by the process id in the tag, which does not recur together with the table within the life of a cache entry.
-//! Not seen is a descriptor closed by io_uring: its number keeps the old kind until the process closes another one.
+//! Not seen is a descriptor closed by `io_uring`: its number keeps the old kind until the process closes another one.
 //!
 //! SAFETY: only the kernel's own tables are read, with helper loads where the verifier loses the type. Indexes are masked
 //! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which never interrupt one another

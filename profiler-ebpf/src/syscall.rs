@@ -59,7 +59,7 @@ fn exit<H: Hook>(hook: H) {
 fn account<H: Hook>(hook: H) {
     let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
     let registers = hook.object::<0>();
-    let result = hook.arg::<1>() as i64;
+    let result = hook.arg::<1>().cast_signed();
     let call = call_of(hook, registers);
     let class = class_of(call);
     if class == class::FORK && result == 0 {
@@ -99,7 +99,7 @@ fn count(cpu: *mut CpuCalls, key: u32, class: u8, result: i64) {
             (*slot).failed = 1;
             (*slot).errors[errno_class(errno)] += 1;
         } else if moves_bytes(class) {
-            (*slot).bytes += result as u64;
+            (*slot).bytes += result.cast_unsigned();
         }
     }
 }
@@ -143,7 +143,8 @@ fn sample(cpu: *mut CpuCalls, key: u32) {
     let slot = linear8_slot(now().wrapping_sub(entered));
     let owner = total::owner_of(current(), key);
     if LATENCIES.get_ptr_mut(owner).is_none() {
-        let _ = LATENCIES.insert(owner, &NO_LATENCIES, BPF_NOEXIST.into());
+        let none: &[u32; LINEAR8_SLOTS] = &NO_LATENCIES;
+        let _ = LATENCIES.insert(owner, none, BPF_NOEXIST.into());
     }
     match LATENCIES.get_ptr_mut(owner) {
         Some(slots) if slot < LINEAR8_SLOTS => unsafe { u32::add(slots.cast::<u32>().add(slot), 1) },

@@ -107,7 +107,7 @@ fn resolve_wait(thread: *mut Thread, cpu: *mut CpuCalls) {
         let key = (*cpu).first_key;
         if (*thread).wait_key == UNRESOLVED && key != NO_KEY {
             // They differ only if the return of that call was missed.
-            let same = (key ^ (*thread).wait_call) & 0xffff == 0;
+            let same = key as u16 == (*thread).wait_call as u16;
             (*thread).wait_key = if same { key } else { OUTSIDE };
         }
     }
@@ -124,8 +124,8 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
             let delayed = delay.wrapping_sub((*thread).delay_mark_ns);
             let ran = exec.wrapping_sub((*thread).exec_mark_ns);
             let wall = now.wrapping_sub(since);
-            let blocked = wall.wrapping_sub(delayed).wrapping_sub(ran) as i64;
-            let rest = if blocked > 0 { blocked as u64 } else { 0 };
+            let blocked = wall.wrapping_sub(delayed).wrapping_sub(ran).cast_signed();
+            let rest = if blocked > 0 { blocked.cast_unsigned() } else { 0 };
             if (*thread).preempted != 0 {
                 // Linux 6.18 at times puts more into `run_delay` here than the wall had; we say what `schedstat` says.
                 (*thread).preempted_ns += delayed;
@@ -135,7 +135,7 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
                 (*thread).blocked_ns += rest;
                 (*thread).pending_ns += rest;
                 add_to_wait(thread, (*thread).wait, rest);
-                if blocked < -(CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT) as i64) {
+                if blocked < -(CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT).cast_signed()) {
                     lost(Lost::ClockSkew);
                 }
             }

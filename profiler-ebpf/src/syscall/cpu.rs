@@ -68,7 +68,7 @@ pub fn still_owned(cpu: *mut CpuCalls, registers: Object) {
 pub fn slot(cpu: *mut CpuCalls, key: u32) -> *mut CpuCall {
     let home = (key ^ key >> 14) as usize;
     for probe in 0..4 {
-        let index = home + probe & CPU_SLOTS - 1;
+        let index = (home + probe) & (CPU_SLOTS - 1);
         let slot = at(cpu, index);
         unsafe {
             if (*cpu).dirty & 1 << index == 0 {
@@ -81,7 +81,7 @@ pub fn slot(cpu: *mut CpuCalls, key: u32) -> *mut CpuCall {
             }
         }
     }
-    evict(cpu, key, home & CPU_SLOTS - 1)
+    evict(cpu, key, home & (CPU_SLOTS - 1))
 }
 
 #[inline(always)]

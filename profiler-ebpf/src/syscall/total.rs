@@ -93,7 +93,7 @@ pub fn add_wait(thread: *mut Thread, task: Object, key: u32, waited: u64) {
 fn io_slot(thread: *mut Thread, key: u32) -> Option<*mut CallRecord> {
     let slots = unsafe { (&raw mut (*thread).io).cast::<CallRecord>() };
     for probe in 0..4 {
-        let slot = unsafe { slots.add(home(key) + probe & IO_SLOTS - 1) };
+        let slot = unsafe { slots.add((home(key) + probe) & (IO_SLOTS - 1)) };
         if takes(slot.cast(), key) {
             return Some(slot);
         }
@@ -106,7 +106,7 @@ fn io_slot(thread: *mut Thread, key: u32) -> Option<*mut CallRecord> {
 fn other_slot(thread: *mut Thread, key: u32) -> Option<*mut CallCount> {
     let slots = unsafe { (&raw mut (*thread).other).cast::<CallCount>() };
     for probe in 0..4 {
-        let slot = unsafe { slots.add(home(key) + probe & OTHER_SLOTS - 1) };
+        let slot = unsafe { slots.add((home(key) + probe) & (OTHER_SLOTS - 1)) };
         if takes(slot, key) {
             return Some(slot);
         }
@@ -141,7 +141,8 @@ fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
         return Some(record);
     }
     // Another thread may have been faster: whoever lost the race finds the winner's record.
-    let _ = CALLS.insert(owner, &EMPTY, BPF_NOEXIST.into());
+    let empty: &CallRecord = &EMPTY;
+    let _ = CALLS.insert(owner, empty, BPF_NOEXIST.into());
     let Some(record) = CALLS.get_ptr_mut(owner) else {
         lost(Lost::CallOverflow);
         return None;

@@ -74,8 +74,8 @@ pub fn books(record: &mut TaskRecord, thread: *mut Thread) {
         let delayed = record.run_delay_ns.wrapping_sub((*thread).delay_mark_ns);
         if since != 0 {
             let ran = record.cpu_ns.wrapping_sub((*thread).exec_mark_ns);
-            let open = record.at_ns.wrapping_sub(since).wrapping_sub(delayed).wrapping_sub(ran) as i64;
-            record.open_ns = if open > 0 { open as u64 } else { 0 };
+            let open = record.at_ns.wrapping_sub(since).wrapping_sub(delayed).wrapping_sub(ran).cast_signed();
+            record.open_ns = if open > 0 { open.cast_unsigned() } else { 0 };
         }
         record.preempted = preempted;
         record.preempted_ns = (*thread).preempted_ns + if preempted == 0 || since == 0 { 0 } else { delayed };

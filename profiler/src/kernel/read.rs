@@ -250,7 +250,8 @@ impl Kernel {
         let mut calls: Vec<CallRecord> = Vec::new();
         while let (Some(mut record), Some(waits)) = (take::<TaskRecord>(&mut bytes), take(&mut bytes)) {
             if !self.sees_switches {
-                record.off_since_ns = 0;
+                // What is open stays open: nobody sees its end.
+                (record.off_since_ns, record.open_ns, record.preempted_ns) = (0, 0, 0);
             }
             calls.clear();
             calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)));

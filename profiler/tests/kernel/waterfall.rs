@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::ptr::null_mut;
@@ -268,9 +268,8 @@ fn direct_writes() {
 #[test]
 fn buffered_reads_that_miss_the_cache() {
     let disk = LoopDevice::uncached(64);
+    let file = forgotten(&disk);
     waits_for(wait::DISK_READ, || {
-        let file = File::open(&disk.path).unwrap();
-        forget(file.as_raw_fd(), libc::POSIX_FADV_RANDOM);
         let mut page = [0; 4096];
         for place in (0..64 << 20).step_by(1 << 15) {
             file.read_exact_at(&mut page, place).unwrap();
@@ -281,9 +280,8 @@ fn buffered_reads_that_miss_the_cache() {
 #[test]
 fn pages_of_a_mapped_file() {
     let disk = LoopDevice::uncached(64);
+    let file = forgotten(&disk);
     waits_for(wait::FAULT, || {
-        let file = File::open(&disk.path).unwrap();
-        forget(file.as_raw_fd(), libc::POSIX_FADV_RANDOM);
         let length = 64 << 20;
         // SAFETY: a mapping of a device as long as it is, only read.
         unsafe {
@@ -298,13 +296,14 @@ fn pages_of_a_mapped_file() {
     });
 }
 
-/// Drops what is cached of a file, and says how it will be used.
-fn forget(file: RawFd, then: i32) {
-    // SAFETY: plain numbers.
-    unsafe {
-        libc::posix_fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED);
-        libc::posix_fadvise(file, 0, 0, then);
+/// A disk of which nothing is cached, and that is read at random.
+fn forgotten(disk: &LoopDevice) -> File {
+    let file = File::open(&disk.path).unwrap();
+    for advice in [libc::POSIX_FADV_DONTNEED, libc::POSIX_FADV_RANDOM] {
+        // SAFETY: plain numbers.
+        assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) }, 0);
     }
+    file
 }
 
 /// A process that syncs waits for its data, for the journal, and for the device's cache: nothing else.
