@@ -8,7 +8,7 @@ use profiler::batch::Fact;
 use super::group::{Group, is_version_1};
 use crate::kernel::child::{clock, fork};
 use crate::kernel::device::Scratch;
-use crate::kernel::observe::{assert_close, every, observe, once, tool};
+use crate::kernel::observe::{assert_close, every, figure, observe, once, tool};
 
 const MIB: usize = 1 << 20;
 
@@ -54,7 +54,6 @@ fn a_throttled_thread_waits_for_its_cpu() {
     let sum = |value: fn(&profiler::batch::TaskRow) -> u64| seen.sum(*pid, value);
     let (cpu, blocked) = (sum(|row| row.cpu_ns), sum(|row| row.blocked_ns));
     let runq = sum(|row| row.runq_wakeup_ns + row.runq_preempted_ns);
-    println!("cpu {cpu} run queue {runq} blocked {blocked} {books:?}");
     assert!(group.cpu_stat("nr_throttled ") > 0);
     assert_eq!((cpu, runq), (books.cpu_ns, books.run_delay_ns));
     assert_close("sum of states", cpu + runq + blocked, sum(|row| row.wall_ns), 0.01);
@@ -86,7 +85,7 @@ fn a_file_beyond_the_memory_limit_is_fetched_again() {
     });
     let (pid, truth) = seen.said;
     let ours = seen.sum(pid, |row| row.storage_read_bytes.unwrap());
-    println!("fetched {ours}, in truth {truth}");
+    figure("memory limit: bytes fetched again = /proc/PID/io", format!("{ours} = {truth}"));
     assert_eq!(ours, truth);
     assert!(truth >= 2 * (LENGTH - 16 * MIB) as u64, "{truth}");
 }

@@ -11,7 +11,7 @@ use profiler_common::disk::op;
 
 use crate::kernel::child::{clock, fork};
 use crate::kernel::device::{device, diskstats};
-use crate::kernel::observe::{Seen, assert_close, every, observe, once, tool};
+use crate::kernel::observe::{Seen, assert_close, every, figure, ms, observe, once, tool};
 
 const MS: u64 = 1_000_000;
 const READS: u64 = 100;
@@ -62,7 +62,6 @@ fn each_read_takes(name: &str, nominal_ns: u64) {
     // The kernel looks at its clock after us, in the emulator a tenth of a millisecond.
     assert_close("request time", sum(|row| row.queue_ns + row.device_ns), all_ms * MS, 0.02);
     let (device_ns, request_ns) = (sum(|row| row.device_ns) / READS, sum(|row| row.queue_ns + row.device_ns) / READS);
-    println!("{name}: reader {took_ns}, request {request_ns}, device {device_ns}");
     let beyond_ns = took_ns.checked_sub(request_ns);
     assert!(beyond_ns.is_some_and(|ns| ns < nominal_ns / 5), "{took_ns} for the reader, of a request {request_ns}");
     for row in &rows {
@@ -72,8 +71,13 @@ fn each_read_takes(name: &str, nominal_ns: u64) {
             bounds.fold((0, 0), |sum, ((low, high), count)| (sum.0 + low * count, sum.1 + high * count));
         assert!((least_ns..most_ns).contains(&row.device_ns), "{:?}", row.service);
     }
-    let quickest = rows.iter().map(|row| row.device_ns / row.requests).min();
-    assert_close("quickest interval", quickest.unwrap(), nominal_ns, 0.05);
+    let quickest_ns = rows.iter().map(|row| row.device_ns / row.requests).min().unwrap();
+    let [reader, device, quickest] = [took_ns, device_ns, quickest_ns].map(ms);
+    figure(
+        &format!("{name}, told {}: device (quickest interval) < reader", ms(nominal_ns)),
+        format!("{device} ({quickest}) < {reader}"),
+    );
+    assert_close("quickest interval", quickest_ns, nominal_ns, 0.05);
 }
 
 #[test]
@@ -138,7 +142,8 @@ fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
     };
     let (took_ns, mean_ns) = (seen.said, ns(above, "disk.latency_mean_ns"));
     let (above_ns, below_ns) = (ns(above, "disk.above_mean_ns"), ns(below, "disk.latency_mean_ns"));
-    println!("reader {took_ns}, mean {mean_ns}, above {above_ns}, below {below_ns}");
+    let [reader, above_it, below_it] = [took_ns, above_ns, below_ns].map(ms);
+    figure("dm-delay of 15 ms over vdb: reader = above + below", format!("{reader} = {above_it} + {below_it}"));
     assert_eq!(cell(above, "disk.backing"), &Value::Text(format!("{} on vdb", disk.name)));
     assert_eq!(model.disks[&above].latency(op::READ).map(|latency| latency.requests), Some(READS));
     assert_close("mean", mean_ns, took_ns, 0.1);

@@ -7,7 +7,7 @@ use profiler_common::tcp::event;
 
 use crate::kernel::child::{Child, clock, fork};
 use crate::kernel::network::{Cable, Namespace, SERVER, own_counters};
-use crate::kernel::observe::{every, observe, until};
+use crate::kernel::observe::{every, figure, ms, observe, until};
 use crate::kernel::tcp::{ask, quiet, same_as_ss, send, serve};
 
 const PORT: u16 = 7003;
@@ -83,7 +83,8 @@ fn delay_of_both_ends_is_the_round_trip_time() {
     let (srtt_us, min_us) = (row.srtt_us.unwrap(), row.min_rtt_us.unwrap());
     let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|other| other.cookie == row.cookie);
     let least_us = rows.filter_map(|row| row.srtt_us).min().unwrap();
-    println!("srtt {srtt_us} µs, at least {least_us} µs, min RTT {min_us} µs, longest wait {longest_ns} ns");
+    let [least, last, min] = [least_us, srtt_us, min_us].map(|us| ms(u64::from(us) * 1_000));
+    figure("netem 20 ms at both ends: min RTT; srtt at least, at last as ss", format!("{min}; {least}, {last}"));
     assert!((40_000..46_000).contains(&least_us), "{least_us}");
     assert!((40_000..46_000).contains(&min_us), "{min_us}");
     assert!(min_us <= srtt_us && u64::from(srtt_us) * 1_000 <= *longest_ns, "{srtt_us} {longest_ns}");
@@ -122,7 +123,7 @@ fn an_outage_is_counted_like_nstat_and_ss() {
     same_as_ss(&seen, cable.server.inode(), at_server);
     let events = |event: u32| seen.batches.iter().map(|batch| batch.tcp_events[event as usize]).sum::<u64>();
     let (segments, syn_acks) = (events(event::RETRANSMIT), events(event::RETRANSMIT_SYNACK));
-    println!("{segments} + {syn_acks} = {truth}, of the connection {}", row.total.retransmits);
+    figure("outage: segments sent again = TcpRetransSegs", format!("{} = {truth}", segments + syn_acks));
     assert!(row.total.retransmits >= 3, "{row:?}");
     assert_eq!(segments + syn_acks, *truth);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::kernel::child::{Child, fork, pin};
 use crate::kernel::device::LoopDevice;
-use crate::kernel::observe::{Seen, every, observe, once, tool};
+use crate::kernel::observe::{Seen, every, figure_of_test, observe, once, tool};
 use crate::kernel::trace::Trace;
 
 /// Runs `fio` on a device with direct I/O and these options; what it says of its only job.
@@ -69,7 +69,9 @@ fn same_as_diskstats(disk: &LoopDevice, milliseconds: u64, workload: impl FnOnce
     // Requests and sectors, by the table in the kernel's Documentation/admin-guide/iostats.rst.
     let requests = [grown[0], grown[4], grown[15], grown[11]];
     let bytes = [grown[2], grown[6], 0, grown[13]].map(|sectors| sectors * 512);
-    println!("requests {requests:?}, hidden {}, lost {:?}", hidden.len(), seen.lost());
+    let ours: Vec<u64> = rows.iter().map(|row| row.requests).collect();
+    let told_lost = if hidden.is_empty() { String::new() } else { format!(", lost {:?}", seen.lost()) };
+    figure_of_test("reads, writes, flushes, discards = diskstats", format!("{ours:?} = {requests:?}{told_lost}"));
     let mut missing = 0;
     for ((row, requests), bytes) in rows.iter().zip(requests).zip(bytes) {
         let most = row.requests + completed(row.key.op).count() as u64;

@@ -1,6 +1,7 @@
 //! Observes the host while a workload runs, and finds rows in what was seen.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -165,6 +166,23 @@ impl<T> Seen<T> {
         }
         sum
     }
+}
+
+/// Says what was measured: `cargo xtask vm` shows it, kernel by kernel.
+pub fn figure(what: &str, value: impl Display) {
+    println!("figure {what}: {value}");
+}
+
+/// Says it of the test that asks.
+pub fn figure_of_test(what: &str, value: impl Display) {
+    let thread = thread::current();
+    let test = thread.name().and_then(|path| path.rsplit("::").next()).unwrap_or_default();
+    figure(&format!("{} ({what})", test.replace('_', " ")), value);
+}
+
+/// Nanoseconds in words.
+pub fn ms(ns: u64) -> String {
+    format!("{:.2} ms", ns as f64 / 1e6)
 }
 
 /// Whether `ours` is within a share of `truth`.

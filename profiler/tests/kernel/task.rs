@@ -8,7 +8,7 @@ use profiler_common::file::kind;
 use profiler_common::task::state;
 
 use crate::kernel::child::{Books, Clock, Parent, clock, fork, pin};
-use crate::kernel::observe::{Seen, assert_close, every, observe, once};
+use crate::kernel::observe::{Seen, assert_close, every, figure, ms, observe, once};
 
 /// What a child knows of itself.
 struct Life {
@@ -42,6 +42,8 @@ fn compare(seen: &Seen<Life>) {
     let (woken, preempted) = (sum(|row| row.runq_wakeup_ns), sum(|row| row.runq_preempted_ns));
     let wall = sum(|row| row.wall_ns);
     println!("cpu {cpu} woken {woken} preempted {preempted} blocked {blocked} wall {wall} {books:?} {slept_ns}");
+    let [ours, truth] = [woken + preempted, books.run_delay_ns].map(ms);
+    figure("run queue = schedstat", format!("{ours} = {truth}"));
     assert_eq!(cpu, books.cpu_ns, "the last switch closes the scheduler's books and ours");
     assert_eq!(woken + preempted, books.run_delay_ns);
     // Whether it has to queue after a wake-up as well, is up to the scheduler: a sleeper that comes soon enough goes first.

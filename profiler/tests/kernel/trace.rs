@@ -1,8 +1,9 @@
-//! Block events as tracefs tells them: a witness that also has those for which the kernel runs no program.
+//! Events as tracefs tells them: a witness that also has those for which the kernel runs no program.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use profiler::batch::Batch;
 use profiler_common::disk::{device, op};
@@ -10,7 +11,7 @@ use profiler_common::disk::{device, op};
 use crate::kernel::device::Scratch;
 use crate::kernel::observe::tool;
 
-/// An instance of tracefs that records one device's requests, gone when dropped.
+/// An instance of tracefs that records some events, gone when dropped.
 pub struct Trace {
     instance: PathBuf,
     mount: Scratch,
@@ -26,20 +27,35 @@ pub struct Event {
 }
 
 impl Trace {
-    /// Nobody watches where nothing is hidden: the kernels of our own guests hide nothing.
+    /// Requests of one device.
     pub fn of(wanted: u32) -> Option<Self> {
+        let filter = format!("dev == {wanted}");
+        Self::new(&[("block/block_rq_issue", &filter), ("block/block_rq_complete", &filter)])
+    }
+
+    /// What host-wide counts of TCP events are made of.
+    pub fn of_tcp() -> Option<Self> {
+        let events = ["tcp_retransmit_skb", "tcp_retransmit_synack", "tcp_send_reset", "tcp_receive_reset"];
+        Self::new(&events.map(|event| format!("tcp/{event}")).each_ref().map(|event| (event.as_str(), "0")))
+    }
+
+    /// Events with a filter each, `0` for none. Nobody watches where nothing is hidden: the kernels of our own guests hide
+    /// nothing.
+    fn new(events: &[(&str, &str)]) -> Option<Self> {
         if std::env::var_os("GUEST_ABSENT").is_some() {
             return None;
         }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("profiler-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mount = Scratch::new();
         tool("mount", &["-t", "tracefs", "tracefs", &mount.path("")]);
-        let instance = PathBuf::from(mount.path(&format!("instances/profiler-test-{}-{wanted}", process::id())));
+        let instance = PathBuf::from(mount.path(&format!("instances/{unique}")));
         fs::create_dir(&instance).unwrap();
         let trace = Self { instance, mount };
         trace.write("buffer_size_kb", "32768");
-        for event in ["block_rq_issue", "block_rq_complete"] {
-            trace.write(&format!("events/block/{event}/filter"), &format!("dev == {wanted}"));
-            trace.write(&format!("events/block/{event}/enable"), "1");
+        for (event, filter) in events {
+            trace.write(&format!("events/{event}/filter"), filter);
+            trace.write(&format!("events/{event}/enable"), "1");
         }
         Some(trace)
     }
@@ -48,32 +64,46 @@ impl Trace {
         fs::write(self.instance.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
 
-    /// What happened so far; panics if the buffer was too small.
-    pub fn events(&self) -> Vec<Event> {
+    /// What happened so far, a line each; panics if the buffer was too small.
+    fn lines(&self) -> Vec<String> {
         for cpu in fs::read_dir(self.instance.join("per_cpu")).unwrap() {
             let stats = fs::read_to_string(cpu.unwrap().path().join("stats")).unwrap();
             assert!(stats.contains("\noverrun: 0\n"), "{stats}");
         }
         let text = fs::read_to_string(self.instance.join("trace")).unwrap();
-        text.lines().filter(|line| !line.starts_with('#')).map(|line| event(line).expect(line)).collect()
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
 
-    /// Events for which no program runs: in the context of a thread that no batch has. Idle (0) is not hidden.
-    pub fn hidden(&self, batches: &[Batch]) -> Vec<Event> {
+    /// Events for which no program runs, a line each: in the context of a thread that no batch has. Idle (0) is not hidden.
+    fn hidden_lines(&self, batches: &[Batch]) -> Vec<String> {
         let known = |tid| tid == 0 || batches.iter().any(|batch| batch.tasks.iter().any(|row| row.tid == tid));
-        self.events().into_iter().filter(|event| !known(event.tid)).collect()
+        self.lines().into_iter().filter(|line| !known(tid_of(line).expect(line))).collect()
+    }
+
+    /// Block events for which no program runs.
+    pub fn hidden(&self, batches: &[Batch]) -> Vec<Event> {
+        self.hidden_lines(batches).iter().map(|line| event(line).expect(line)).collect()
+    }
+
+    /// How often something happened for which no program ran.
+    pub fn hidden_count(&self, batches: &[Batch], event: &str) -> u64 {
+        self.hidden_lines(batches).iter().filter(|line| line.contains(&format!(": {event}: "))).count() as u64
     }
 }
 
-/// `COMM-TID [CPU] FLAGS TIME: EVENT: MAJOR,MINOR RWBS … SECTOR + SECTORS …`
+/// `COMM-TID [CPU] FLAGS TIME: EVENT: …`
+fn tid_of(line: &str) -> Option<u32> {
+    line.split_once(" [")?.0.rsplit('-').next()?.trim().parse().ok()
+}
+
+/// … `MAJOR,MINOR RWBS … SECTOR + SECTORS …`
 fn event(line: &str) -> Option<Event> {
-    let (thread, rest) = line.split_once(" [")?;
-    let (_, rest) = rest.split_once(": block_rq_")?;
+    let (_, rest) = line.split_once(": block_rq_")?;
     let (name, rest) = rest.split_once(": ")?;
     let rwbs = rest.split(' ').nth(1)?;
     let sectors = rest.split_once(" + ")?.1.split(' ').next()?;
     Some(Event {
-        tid: thread.rsplit('-').next()?.trim().parse().ok()?,
+        tid: tid_of(line)?,
         op: match rwbs.strip_prefix('F').filter(|op| !op.is_empty()).unwrap_or(rwbs).chars().next()? {
             'R' => op::READ,
             'W' => op::WRITE,

@@ -17,7 +17,7 @@ use profiler_common::wait::{self, NAMES, WAITS};
 use crate::kernel::child::{Child, fork, signal};
 use crate::kernel::device::{LoopDevice, Mount};
 use crate::kernel::network::{Cable, SERVER};
-use crate::kernel::observe::{Seen, every, observe, until};
+use crate::kernel::observe::{Seen, every, figure_of_test, observe, until};
 
 const MS: u64 = 1_000_000;
 /// How long a workload holds somebody up.
@@ -46,9 +46,11 @@ fn waits_of(wanted: u32, workload: impl FnOnce() -> u32) {
     waits[wait::BIRTH as usize] = 0;
     let (blocked, meant) = (waits.iter().sum::<u64>(), waits[wanted as usize]);
     let all: Vec<_> = NAMES.iter().zip(waits).filter(|(_, ns)| *ns > 0).map(|(kind, ns)| (kind.id, ns)).collect();
-    println!("{}: {all:?}", NAMES[wanted as usize].id);
+    println!("{all:?}");
+    let share = meant as f64 / blocked as f64;
+    figure_of_test(NAMES[wanted as usize].label, format!("{:.1} %", share * 100.0));
     assert!(blocked > 5 * MS, "it hardly waited: {all:?}");
-    assert!(meant as f64 >= 0.95 * blocked as f64, "{} should be most of {all:?}", NAMES[wanted as usize].id);
+    assert!(share >= 0.95, "{} should be most of {all:?}", NAMES[wanted as usize].id);
     assert!(waits[wait::UNEXPLAINED as usize] as f64 <= 0.02 * blocked as f64, "{all:?}");
     adds_up(&seen);
 }
@@ -326,8 +328,9 @@ fn syncs() {
     let sum = |kind: u32| seen.sum(seen.said, |row: &TaskRow| row.waits[kind as usize]);
     let (written, journal) = (sum(wait::DISK_WRITE), sum(wait::JOURNAL));
     let all = seen.sum(seen.said, |row| row.waits.iter().sum()) - sum(wait::BIRTH);
-    println!("syncs: written {written}, journal {journal} of {all}");
+    let share = (written + journal) as f64 / all as f64;
+    figure_of_test("disk write + journal", format!("{:.1} %", share * 100.0));
     assert!(written > 0 && journal > 0);
-    assert!((written + journal) as f64 >= 0.95 * all as f64, "{written} and {journal} of {all}");
+    assert!(share >= 0.95, "{written} and {journal} of {all}");
     adds_up(&seen);
 }

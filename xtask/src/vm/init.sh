@@ -49,7 +49,7 @@ IFS=,
 args=$GUEST_TESTS
 for name in $GUEST_SKIPPED; do args="--skip,$name,$args"; done
 # shellcheck disable=SC2086
-/tests --test-threads=1 $args &
+/tests --test-threads=1 --show-output $args &
 tests=$!
 # Should it hang, the console tells where, before the host's patience ends.
 (busybox sleep 240 && echo 1 >/proc/sys/kernel/sysrq && echo w >/proc/sysrq-trigger && echo l >/proc/sysrq-trigger) &

@@ -16,6 +16,8 @@ pub struct Outcome {
     pub host: Host,
     /// Whether each test passed.
     pub tests: BTreeMap<String, bool>,
+    /// What the tests have measured, in words, by what it is.
+    pub figures: BTreeMap<String, String>,
     pub took: Duration,
     /// What the profiler cost under a small load, where that was asked for.
     pub cost: Option<Cost>,
@@ -72,12 +74,14 @@ impl Outcome {
         let json = doctor.lines().find(|line| line.starts_with('{'));
         let json = json.with_context(|| format!("`profiler doctor` failed: {doctor}"))?;
         let host = serde_json::from_str(json).context("failed to read what `profiler doctor` said")?;
-        let tests: BTreeMap<_, _> = section("tests").unwrap_or_default().lines().filter_map(test).collect();
+        let tested = section("tests").unwrap_or_default();
+        let tests: BTreeMap<_, _> = tested.lines().filter_map(test).collect();
+        let figures = tested.lines().filter_map(figure).collect();
         if tests.is_empty() || (status.trim() == "0") != tests.values().all(|passed| *passed) {
             bail!("its tests did not come to their end:\n{said}");
         }
         let cost = section("cost").map(|cost| Cost::parse(cost).with_context(|| format!("its report failed: {cost}")));
-        Ok(Self { host, tests, took, cost: cost.transpose()? })
+        Ok(Self { host, tests, figures, took, cost: cost.transpose()? })
     }
 
     pub fn passed(&self) -> u64 {
@@ -112,6 +116,12 @@ fn test(line: &str) -> Option<(String, bool)> {
     Some((name.strip_prefix("all::").unwrap_or(name).to_owned(), verdict == "ok"))
 }
 
+/// A line such as `figure what it is: 5 ms`.
+fn figure(line: &str) -> Option<(String, String)> {
+    let (what, value) = line.strip_prefix("figure ")?.rsplit_once(": ")?;
+    Some((what.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::matrix::{GUESTS, Short};
@@ -120,11 +130,13 @@ mod tests {
     const SAID: &str = "noise\n@@ doctor\n{\"kernel\":\"6.1\",\"probes\":[\
         {\"name\":\"a\",\"form\":\"iter\",\"reason\":\"\"},{\"name\":\"b\",\"form\":null,\"reason\":\"too old\"}]}\n\
         @@ cost\n{\"quality\":{\"self_cpu_ratio\":0.5}}\ntook 60 centiseconds\n\
-        @@ tests\nrunning 2 tests\ntest all::kernel::x ... ok\ntest guest::y ... FAILED\n@@ ended 101\n";
+        @@ tests\nrunning 2 tests\ntest all::kernel::x ... ok\ntest guest::y ... FAILED\n\
+        figure delay: min: 5 ms\n@@ ended 101\n";
 
     #[test]
     fn what_was_not_expected_is_a_fault() {
         let outcome = Outcome::parse(SAID, Duration::ZERO).unwrap();
+        assert_eq!(outcome.figures["delay: min"], "5 ms");
         let guest = |short| Guest { short, ..GUESTS[0] };
         let faults = outcome.faults(&guest(&[]));
         assert_eq!(faults, ["guest::y failed", "b is missing, not as expected: too old"]);

@@ -1,5 +1,6 @@
 //! The matrix kernel × probe × test: on the terminal, and in docs/KERNELS.md.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ type Rows = Vec<Vec<String>>;
 
 /// Everything as aligned columns.
 pub fn text(outcomes: &Outcomes) -> String {
-    let grids = [probes(outcomes), tests(outcomes)].map(|(rows, reasons)| {
+    let grids = grids(outcomes).map(|(rows, reasons)| {
         let mut table = Table::default();
         for row in rows {
             table.row(row);
@@ -39,8 +40,7 @@ fn matrix(outcomes: &Outcomes) -> String {
         let command = if guest.append.is_empty() { String::new() } else { format!(", `{}`", guest.append) };
         format!("{text}- {}: Linux {}, `-smp {}`{command}\n", guest.name, outcome.host.kernel, guest.cpus)
     });
-    let grids = [probes(outcomes), tests(outcomes)];
-    let grids = grids.map(|(rows, reasons)| format!("\n{}\n{}", markdown(&rows), reasons.list("- ")));
+    let grids = grids(outcomes).map(|(rows, reasons)| format!("\n{}\n{}", markdown(&rows), reasons.list("- ")));
     let scale = Scale::of(outcomes).map_or_else(String::new, |scale| scale.text());
     format!("{guests}{}\n{scale}", grids.concat())
 }
@@ -80,6 +80,10 @@ impl Reasons {
     }
 }
 
+fn grids(outcomes: &Outcomes) -> [(Rows, Reasons); 3] {
+    [probes(outcomes), tests(outcomes), figures(outcomes)]
+}
+
 /// Probe × guest.
 fn probes(outcomes: &Outcomes) -> (Rows, Reasons) {
     let (mut rows, mut reasons) = (vec![head("probe", outcomes)], Reasons::default());
@@ -97,9 +101,7 @@ fn probes(outcomes: &Outcomes) -> (Rows, Reasons) {
 /// Test × guest; empty where nobody asked for it.
 fn tests(outcomes: &Outcomes) -> (Rows, Reasons) {
     let (mut rows, mut reasons) = (vec![head("test", outcomes)], Reasons::default());
-    let mut names: Vec<_> = outcomes.iter().flat_map(|(_, outcome)| outcome.tests.keys()).collect();
-    names.sort();
-    names.dedup();
+    let names: BTreeSet<_> = outcomes.iter().flat_map(|(_, outcome)| outcome.tests.keys()).collect();
     for name in names {
         let cells = outcomes.iter().map(|(guest, outcome)| match (outcome.tests.get(name), guest.why_not(name)) {
             (Some(true), _) => "ok".to_owned(),
@@ -110,6 +112,16 @@ fn tests(outcomes: &Outcomes) -> (Rows, Reasons) {
         rows.push([name.clone()].into_iter().chain(cells).collect());
     }
     (rows, reasons)
+}
+
+/// What the tests have measured × guest.
+fn figures(outcomes: &Outcomes) -> (Rows, Reasons) {
+    let names: BTreeSet<_> = outcomes.iter().flat_map(|(_, outcome)| outcome.figures.keys()).collect();
+    let rows = names.into_iter().map(|name| {
+        let cells = outcomes.iter().map(|(_, outcome)| outcome.figures.get(name).cloned().unwrap_or_default());
+        [name.clone()].into_iter().chain(cells).collect()
+    });
+    ([head("measured", outcomes)].into_iter().chain(rows).collect(), Reasons::default())
 }
 
 fn head(title: &str, outcomes: &Outcomes) -> Vec<String> {
