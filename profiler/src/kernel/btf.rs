@@ -180,7 +180,8 @@ impl Btf {
     }
 
     fn word(&self, id: u32, index: usize) -> Option<u32> {
-        self.words.get(*self.starts.get(id as usize)? + index).copied()
+        // `void` (0) starts nowhere.
+        self.words.get(self.starts.get(id as usize)?.checked_add(index)?).copied()
     }
 
     fn kind(&self, id: u32) -> u32 {
