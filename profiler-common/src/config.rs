@@ -23,14 +23,16 @@ pub struct Config {
     /// to wait until a call is counted. Whoever runs on the CPU between that and their return is not counted, and the
     /// kernel tells how often.
     pub preemptible: u32,
+    /// Index of the pause among the arguments of `balance_dirty_pages`, the one before the last.
+    pub dirty_pause_arg: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 28);
+const _: () = assert!(size_of::<Config>() == 32);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 7] {
+    pub const fn words(&self) -> [u32; 8] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -39,6 +41,7 @@ impl Config {
             self.log,
             self.kernel_reads,
             self.preemptible,
+            self.dirty_pause_arg,
         ]
     }
 }

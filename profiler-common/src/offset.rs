@@ -53,6 +53,11 @@ offsets! {
     task_on_rq = "task_struct"."on_rq",
     task_exec_ns = "task_struct"."se.sum_exec_runtime",
     task_run_delay_ns = "task_struct"."sched_info.run_delay",
+    task_cfs_rq = "task_struct"."se.cfs_rq",
+    task_sched_delayed = "task_struct"."se.sched_delayed",
+    // Until 6.6 by another clock, until 5.19 under another name.
+    cfs_throttled_ns = "cfs_rq"."throttled_clock_self_time|throttled_clock_pelt_time|throttled_clock_task_time",
+    cfs_throttle_count = "cfs_rq"."throttle_count",
     task_in_iowait = "task_struct"."in_iowait",
     // 5.12 (1066d1b6974e); before, a flag.
     task_in_memstall = "task_struct"."in_memstall",

@@ -3,7 +3,7 @@
 use crate::COMM_LEN;
 
 /// Disagreement of the scheduler's clocks that is rounding, not a fault: `rq_clock` is read up to a tick before ours.
-pub const CLOCK_SLACK_NS: i64 = 100_000;
+pub const CLOCK_SLACK_NS: u64 = 100_000;
 
 /// The scheduler's clock runs at its own rate, the monotonic one is steered: up to 1/1024 apart.
 pub const CLOCK_RATE_SHIFT: u32 = 10;
@@ -45,15 +45,22 @@ pub struct TaskRecord {
     pub cpu_ns: u64,
     /// Run-queue time, `sched_info.run_delay`, as in `schedstat`.
     pub run_delay_ns: u64,
-    /// Part of the run-queue time that followed a preemption, since we watch. The rest followed a wake-up.
+    /// Part of the run-queue time that followed a preemption, since we watch.
     pub preempted_ns: u64,
+    /// Part of it in which its group had used up its quota, `cpu.max`, since we watch. The rest followed a wake-up.
+    pub throttled_ns: u64,
+    /// Part of it in which it was on a CPU: the book is wrong.
+    pub excess_ns: u64,
     /// Blocked time of all finished waits, since we watch.
     pub blocked_ns: u64,
     /// When the thread left its CPU last, or when we first saw it; 0 if neither.
     pub off_since_ns: u64,
-    /// What no book has yet of the time since [`Self::off_since_ns`]: after a preemption, of a thread that runs, CPU time,
-    /// and of one that is queued, run-queue time; else the wait, with up to a tick of CPU time that is not booked yet.
-    pub open_ns: u64,
+    /// Of the time since [`Self::off_since_ns`], the wait.
+    pub open_wait_ns: u64,
+    /// Of the same, its time on the run queue, of a thread that is queued; else that is in the books.
+    pub open_queued_ns: u64,
+    /// Of the same, its time on a CPU that [`Self::cpu_ns`] does not have yet.
+    pub open_cpu_ns: u64,
     /// Blocked time of the waits in the call that it is in, and that [`Self::blocked_ns`] has but no call has yet.
     pub pending_ns: u64,
     /// CPU time in user mode by the timer tick, `task_struct.utime`: its share of [`Self::cpu_ns`] is what `/proc` says.
@@ -68,6 +75,14 @@ pub struct TaskRecord {
     pub minor_faults: u64,
     /// Page faults with I/O, `task_struct.maj_flt`.
     pub major_faults: u64,
+    /// When it was woken last, since we watch; 0 if never.
+    pub woke_ns: u64,
+    /// First argument of the call in which it sleeps: a descriptor, or the address of a futex.
+    pub wait_argument: u64,
+    /// Cookie of the TCP socket that it waits on, or 0.
+    pub wait_socket: u64,
+    /// Address of the kernel lock that it sleeps for, or 0.
+    pub wait_lock: u64,
     /// Bytes that this thread caused to be fetched from storage, `ioac.read_bytes`; `u64::MAX` where not kept.
     pub storage_read_bytes: u64,
     /// Bytes that it caused to be sent to storage, `ioac.write_bytes`, charged when dirtied; `u64::MAX` where not kept.
@@ -92,14 +107,22 @@ pub struct TaskRecord {
     pub kernel_thread: u32,
     /// 1 if it was preempted when it left its CPU last.
     pub preempted: u32,
-    /// Explicit padding, always zero.
-    pub reserved: u32,
+    /// 1 if it is queued, and its group has used up its quota.
+    pub throttled: u32,
     /// Call records that follow.
     pub calls: u32,
     /// What it waits for, one of [`crate::wait`].
     pub wait: u32,
+    /// What it waited for when it was woken last.
+    pub woke_wait: u32,
+    /// Process id of whoever woke it then, or was interrupted by what did; 0 on an idle CPU.
+    pub waker_pid: u32,
+    /// Thread id of the same.
+    pub waker_tid: u32,
+    /// The system call that the waker was in, or [`NO_CALL`].
+    pub waker_call: u32,
     /// Name of the thread, NUL padded.
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<TaskRecord>() == 216);
+const _: () = assert!(size_of::<TaskRecord>() == 296);

@@ -1,7 +1,8 @@
 //! Row `file`: the kind of file behind a descriptor, told from its inode, and remembered per CPU.
 //!
-//! Finding out takes three reads by helper, about 80 ns, and three more of a socket. So the answer is kept, tagged with the table of descriptors and
-//! with an epoch, and whatever can change the meaning of a descriptor in that table begins a new epoch ([`forget`]).
+//! Finding out takes three reads by helper, about 80 ns, and three more of a socket. So the answer is kept, tagged with the
+//! table of descriptors and with an epoch, and whatever can change the meaning of a descriptor in that table begins a new
+//! epoch ([`forget`]).
 //!
 //! A table may be freed, and another one made at its address. That is safe because each way to get a table ends in a call
 //! of the new owner that begins an epoch for it before the owner can use a descriptor: the child's return from its fork,
@@ -10,16 +11,18 @@
 //! Not seen is a descriptor closed by `io_uring`: its number keeps the old kind until the process closes another one.
 //!
 //! SAFETY: only the kernel's own tables are read, with helper loads where the verifier loses the type. Indexes are masked
-//! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which never interrupt one another
-//! on one CPU.
+//! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which
+//! never interrupt one another on one CPU.
 
-use core::ptr::read_volatile;
+use core::ptr::{null, read_volatile};
 
 use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, kind, kind_of_mode};
 use profiler_common::syscall::CpuCalls;
 
-use crate::kernel::{Counter, Object, Pointer, config, current, follow_current, offset, probe, read_current};
-use crate::tcp::{AF_INET, AF_INET6, IPPROTO_TCP};
+use crate::kernel::{
+    Counter, Object, Pointer, address_of, config, current, follow_current, offset, probe, read_current,
+};
+use crate::tcp::tcp_socket_of;
 
 /// Epochs of the tables of descriptors, by a hash of their address. A bucket shared by two tables only forgets too much.
 #[unsafe(no_mangle)]
@@ -57,12 +60,10 @@ pub fn forget(task: Object) {
     u32::add(epoch_of(table_of(task)), 1);
 }
 
-/// A task's table of descriptors as a number: its address, relative to our own table because the verifier allows no
-/// arithmetic with typed pointers but their difference.
+/// A task's table of descriptors as a number.
 #[inline(always)]
 pub fn table_of(task: Object) -> u64 {
-    let base = if cfg!(feature = "hash-tasks") { 0 } else { &raw const FD_EPOCHS as u64 };
-    (follow_current(task, offset!(task_files)) as u64).wrapping_sub(base)
+    address_of(follow_current(task, offset!(task_files)))
 }
 
 #[inline(always)]
@@ -71,38 +72,33 @@ fn epoch_of(table: u64) -> *mut u32 {
     unsafe { (&raw mut FD_EPOCHS).cast::<u32>().add(bucket) }
 }
 
-/// Looks a descriptor up, at this moment.
+/// The file that a descriptor names at this moment; null if it is not known.
 #[inline(always)]
-pub fn walk(task: Object, descriptor: u32) -> u32 {
+pub fn file_of(task: Object, descriptor: u32) -> Object {
     let files = follow_current(task, offset!(task_files));
     if files.is_null() {
-        return kind::UNKNOWN;
+        return null();
     }
     let table = follow_current(files, offset!(files_fdt));
     let limit: u32 = read_current(table, offset!(fdt_max));
-    if descriptor >= limit {
-        return kind::UNKNOWN;
-    }
     // An array of pointers: here the verifier no longer knows what it looks at.
-    if config!(kernel_reads) == 0 {
-        return kind::UNKNOWN;
+    if descriptor >= limit || config!(kernel_reads) == 0 {
+        return null();
     }
     let array = follow_current(table, offset!(fdt_fd));
-    let file = probe::<Pointer>(array.wrapping_add(descriptor as usize * size_of::<Object>()), 0).0;
+    probe::<Pointer>(array.wrapping_add(descriptor as usize * size_of::<Object>()), 0).0
+}
+
+/// Looks a descriptor up, at this moment.
+#[inline(always)]
+pub fn walk(task: Object, descriptor: u32) -> u32 {
+    let file = file_of(task, descriptor);
     if file.is_null() {
         return kind::UNKNOWN;
     }
     let inode = probe::<Pointer>(file, offset!(file_inode)).0;
     match kind_of_mode(probe(inode, offset!(inode_mode))) {
-        kind::SOCKET if is_tcp(file) => kind::TCP,
+        kind::SOCKET if tcp_socket_of(file).is_some() => kind::TCP,
         kind => kind,
     }
-}
-
-/// Whether an open file, which is a socket, is one of TCP.
-#[inline(always)]
-fn is_tcp(file: Object) -> bool {
-    let socket = probe::<Pointer>(probe::<Pointer>(file, offset!(file_private)).0, offset!(socket_sk)).0;
-    let family: u16 = probe(socket, offset!(sock_family));
-    (family == AF_INET || family == AF_INET6) && probe::<u16>(socket, offset!(sock_protocol)) == IPPROTO_TCP
 }

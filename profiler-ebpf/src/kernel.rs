@@ -3,6 +3,7 @@
 //! SAFETY: offsets come from the running kernel's BTF, and a program whose offsets are missing is not loaded. Typed
 //! loads are checked by the verifier and fault softly; helper loads return an error instead of faulting.
 
+use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::read_volatile;
@@ -28,6 +29,7 @@ pub static CONFIG: Config = Config {
     log: 0,
     kernel_reads: 0,
     preemptible: 0,
+    dirty_pause_arg: 0,
 };
 
 /// An offset, known to the verifier as a constant.
@@ -125,7 +127,7 @@ pub struct Raw(pub *const u64);
 impl Hook for Typed {
     #[inline(always)]
     fn arg<const N: usize>(self) -> u64 {
-        unsafe { *self.0.add(N) }
+        argument::<N>(self.0)
     }
 
     #[inline(always)]
@@ -156,7 +158,7 @@ impl Hook for Typed {
 impl Hook for Raw {
     #[inline(always)]
     fn arg<const N: usize>(self) -> u64 {
-        unsafe { *self.0.add(N) }
+        argument::<N>(self.0)
     }
 
     #[inline(always)]
@@ -181,6 +183,23 @@ impl Hook for Raw {
     /// Needs a typed socket: without, every socket of the host is visited.
     #[inline(always)]
     fn list(self, _socket: Object, _listed: Listed) {}
+}
+
+/// An argument of a tracepoint. In assembler, because the compiler makes one load with a computed address of two arguments of
+/// which the kernel has one or the other, and the verifier allows no arithmetic with this pointer.
+#[inline(always)]
+fn argument<const N: usize>(context: *const u64) -> u64 {
+    let value;
+    unsafe {
+        asm!(
+            "{value} = *(u64 *)({context} + {offset})",
+            value = lateout(reg) value,
+            context = in(reg) context,
+            offset = const N * 8,
+            options(pure, readonly, nostack),
+        );
+    }
+    value
 }
 
 /// Reads kernel memory by helper, for pointers whose type the verifier has lost.
@@ -217,6 +236,14 @@ macro_rules! hook {
     };
 }
 pub(crate) use hook;
+
+/// An object as a number: its address, relative to something of ours, because the verifier allows no arithmetic with typed
+/// pointers but their difference, and keeps none of them in a map.
+#[inline(always)]
+pub fn address_of(object: Object) -> u64 {
+    let base = if cfg!(feature = "hash-tasks") { 0 } else { &raw const OFFSETS as u64 };
+    (object as u64).wrapping_sub(base)
+}
 
 /// The running task. Typed from 5.11 on (3ca1032ab7ab, `bpf_get_current_task_btf`); before, a bare address.
 #[inline(always)]

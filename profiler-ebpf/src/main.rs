@@ -5,7 +5,7 @@
 //! `_raw`), from one body. User space chooses per hook at load time.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "the BPF target has no other way to add atomically")]
 #![expect(clippy::cast_possible_truncation, reason = "kernel words are cut to the field's width on purpose")]
 

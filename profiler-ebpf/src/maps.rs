@@ -1,7 +1,7 @@
 //! All maps. Each is bounded; what happens when it is full is counted by [`crate::emit::lost`].
 //!
-//! All but those in local storage are allocated when they are made: at a switch or in an interrupt, an allocator with a few spare elements per CPU
-//! fails in a burst, just when it matters.
+//! All but those in local storage are allocated when they are made: at a switch or in an interrupt, an allocator with a few
+//! spare elements per CPU fails in a burst, just when it matters.
 //!
 //! SAFETY: map definitions are placeholders that the loader replaces; nothing dereferences them.
 

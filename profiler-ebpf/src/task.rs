@@ -1,23 +1,28 @@
 //! Row `task`: where each thread's wall time goes, by the scheduler's own books.
 //!
 //! One hook, at the switch away from a thread: since the last one, run-queue time is the growth of
-//! `sched_info.run_delay`, on-CPU time the growth of `se.sum_exec_runtime`, and blocked time is what remains of the wall.
-//! The call in which it blocks is still in its registers; the kind of file that it blocks on is told by the first call
-//! that returns after it came back.
+//! `sched_info.run_delay`, on-CPU time the growth of `se.sum_exec_runtime`, and blocked time is what remains of the wall
+//! ([`clock`]). When it was woken, and by whom, another one notes ([`wake`]): the books alone do not tell where the wait
+//! ended of a thread that is in one, and since 6.12 not always of others. The call in which it blocks is still in its
+//! registers; the kind of file that it blocks on is told by the first call that returns after it came back.
 //!
 //! SAFETY: a thread's record is written by the thread itself, at its own calls and switches, and only read by the iterator.
 
+mod clock;
 mod describe;
 pub mod export;
+mod notice;
+mod object;
 mod reason;
 pub mod thread;
+mod wake;
 
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CpuCalls, NO_KEY};
-use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, NO_CALL, state};
-
+use profiler_common::task::{NO_CALL, state};
 use profiler_common::wait::{self, WAITS};
 
+use self::clock::Clocks;
 use self::thread::{OUTSIDE, Thread, UNRESOLVED, thread_of};
 use crate::emit::lost;
 use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, registers_of, since_boot};
@@ -116,34 +121,25 @@ fn resolve_wait(thread: *mut Thread, cpu: *mut CpuCalls) {
 /// Books everything since the last switch away.
 #[inline(always)]
 fn close_wait(thread: *mut Thread, task: Object, now: u64) {
-    let exec: u64 = read_current(task, offset!(task_exec_ns));
-    let delay: u64 = read_current(task, offset!(task_run_delay_ns));
+    let clocks = Clocks::of(task);
     unsafe {
-        let since = (*thread).switch_ns;
-        if since != 0 {
-            let delayed = delay.wrapping_sub((*thread).delay_mark_ns);
-            let ran = exec.wrapping_sub((*thread).exec_mark_ns);
-            let wall = now.wrapping_sub(since);
-            let blocked = wall.wrapping_sub(delayed).wrapping_sub(ran).cast_signed();
-            let rest = if blocked > 0 { blocked.cast_unsigned() } else { 0 };
+        if (*thread).switch_ns != 0 {
+            let since = clocks.since(thread, now, state::ENDED);
+            (*thread).throttled_ns += since.throttled_ns;
+            (*thread).excess_ns += since.excess_ns;
             if (*thread).preempted != 0 {
-                // Linux 6.18 at times puts more into `run_delay` here than the wall had; we say what `schedstat` says.
-                (*thread).preempted_ns += delayed;
-                // Nothing was waited for: interrupts and the hypervisor took it from its time on the CPU.
-                add_to_wait(thread, wait::UNEXPLAINED, rest);
-            } else {
-                (*thread).blocked_ns += rest;
-                (*thread).pending_ns += rest;
-                add_to_wait(thread, (*thread).wait, rest);
-                if blocked < -(CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT).cast_signed()) {
-                    lost(Lost::ClockSkew);
-                }
+                (*thread).preempted_ns += since.queued_ns;
+            }
+            (*thread).blocked_ns += since.wait_ns;
+            (*thread).pending_ns += since.wait_ns;
+            add_to_wait(thread, (*thread).wait, since.wait_ns);
+            add_to_wait(thread, wait::UNEXPLAINED, since.unexplained_ns);
+            if since.skewed {
+                lost(Lost::ClockSkew);
             }
         }
-        (*thread).switch_ns = now;
-        (*thread).exec_mark_ns = exec;
-        (*thread).delay_mark_ns = delay;
     }
+    clocks.mark(thread, now);
     credit(thread, task);
 }
 
@@ -198,14 +194,12 @@ fn seed(thread: *mut Thread, task: Object, state: u32, now: u64) {
         if (*thread).switch_ns != 0 {
             return;
         }
-        (*thread).exec_mark_ns = read_current(task, offset!(task_exec_ns));
-        (*thread).delay_mark_ns = read_current(task, offset!(task_run_delay_ns));
         if matches!(state, state::RUNNING | state::QUEUED) {
             (*thread).preempted = 1;
             (*thread).wait_key = OUTSIDE;
         } else {
             open_wait(thread, task, read_current(task, offset!(task_state)), None);
         }
-        (*thread).switch_ns = now;
     }
+    Clocks::of(task).mark(thread, now);
 }

@@ -17,9 +17,9 @@ use crate::kernel::{
 };
 use crate::maps::{SOCKETS, TCP_EVENTS};
 
-pub const AF_INET: u16 = 2;
-pub const AF_INET6: u16 = 10;
-pub const IPPROTO_TCP: u16 = 6;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
 
 hook!("inet_sock_set_state", inet_sock_set_state, inet_sock_set_state_raw, set_state);
 hook!("tcp_destroy_sock", tcp_destroy_sock, tcp_destroy_sock_raw, destroy);
@@ -291,10 +291,15 @@ fn untyped_cookie_of(file: Object) -> Option<u64> {
     if kind_of_mode(mode) != kind::SOCKET {
         return None;
     }
-    let socket = probe::<Pointer>(file, offset!(file_private)).0;
-    let socket = probe::<Pointer>(socket, offset!(socket_sk)).0;
+    tcp_socket_of(file).map(|socket| TYPED.cookie(socket))
+}
+
+/// The TCP socket behind an open file that is a socket.
+#[inline(always)]
+pub fn tcp_socket_of(file: Object) -> Option<Object> {
+    let socket = probe::<Pointer>(probe::<Pointer>(file, offset!(file_private)).0, offset!(socket_sk)).0;
     let family: u16 = probe(socket, offset!(sock_family));
     let is_tcp =
         (family == AF_INET || family == AF_INET6) && probe::<u16>(socket, offset!(sock_protocol)) == IPPROTO_TCP;
-    is_tcp.then(|| TYPED.cookie(socket))
+    is_tcp.then_some(socket)
 }

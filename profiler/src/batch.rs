@@ -119,6 +119,17 @@ pub struct TaskRow {
     pub waiting_ns: u64,
     /// What it waits for at the end, one of [`profiler_common::wait`], if it waits.
     pub wait: Option<u32>,
+    /// What it waits on at the end, if it is held up by that and it has a name: a file, pipe or socket as `/proc/PID/fd` has it,
+    /// the address of a futex, a lock of the kernel.
+    pub wait_object: Option<String>,
+    /// Cookie of the TCP socket that it waits on.
+    pub wait_socket: Option<u64>,
+    /// Of its last wait that ended in the interval, what it was for; `None` if nobody saw its end.
+    pub woke_wait: Option<u32>,
+    /// Process id of whoever ended it; `None` if that was an interrupt, or is not known.
+    pub waker_pid: Option<u32>,
+    /// Start of that process, nanoseconds since boot.
+    pub waker_start_ns: Option<u64>,
     /// Part of the interval in which it existed, nanoseconds.
     pub wall_ns: u64,
     /// On-CPU time.
@@ -133,6 +144,8 @@ pub struct TaskRow {
     pub runq_wakeup_ns: u64,
     /// Run-queue time after a preemption.
     pub runq_preempted_ns: u64,
+    /// Run-queue time while its group had used up its CPU quota; in neither of the two above.
+    pub throttled_ns: u64,
     /// Blocked time: switch-out to wake-up. The wait in progress counts up to the end of the interval.
     pub blocked_ns: u64,
     /// Voluntary context switches.
@@ -149,6 +162,14 @@ pub struct TaskRow {
     pub storage_write_bytes: Option<u64>,
     /// Name of the thread at the end.
     pub comm: String,
+}
+
+impl TaskRow {
+    /// Who ended its last wait.
+    #[must_use]
+    pub fn waker(&self) -> Option<ProcessKey> {
+        Some(ProcessKey { pid: self.waker_pid?, start_ns: self.waker_start_ns? })
+    }
 }
 
 /// One call of one process on one kind of file in one interval.

@@ -4,6 +4,7 @@
 use crate::batch::ProcessKey;
 use crate::model::Model;
 use crate::model::process::Process;
+use crate::model::wait::Object;
 
 mod disk;
 mod file;
@@ -16,6 +17,7 @@ mod tcp;
 mod tests;
 mod thread;
 mod value;
+mod wait;
 
 use grid::{Ctx, Field, Grid};
 pub use value::Value;
@@ -29,6 +31,10 @@ pub enum Table {
     Threads,
     /// One row per process and state.
     States,
+    /// One row per process, kind of wait, and what it waits on.
+    Waits,
+    /// One row per control group and state.
+    Groups,
     /// One row per device and operation.
     Disks,
     /// One row per process and kind of file.
@@ -43,10 +49,12 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Processes,
         Self::Threads,
         Self::States,
+        Self::Waits,
+        Self::Groups,
         Self::Disks,
         Self::Files,
         Self::Connections,
@@ -61,6 +69,8 @@ impl Table {
             Self::Processes => "processes",
             Self::Threads => "threads",
             Self::States => "states",
+            Self::Waits => "waits",
+            Self::Groups => "groups",
             Self::Disks => "disks",
             Self::Files => "files",
             Self::Connections => "connections",
@@ -76,6 +86,8 @@ impl Table {
             Self::Processes => "Processes",
             Self::Threads => "Threads",
             Self::States => "Where the time went",
+            Self::Waits => "What holds them up",
+            Self::Groups => "Where the time went, by control group",
             Self::Disks => "Disks",
             Self::Files => "Files",
             Self::Connections => "Connections",
@@ -111,6 +123,10 @@ pub enum Subject {
     Thread(ProcessKey, u32),
     /// A process and number of a state.
     State(ProcessKey, u32),
+    /// A process, a kind of wait ([`profiler_common::wait`]), and what it waits on.
+    Wait(ProcessKey, u32, Object),
+    /// A control group and number of a state.
+    Group(String, u32),
     /// A device and operation.
     Disk(u32, u32),
     /// A process and kind of file.
@@ -129,10 +145,11 @@ impl Subject {
             Self::Process(key)
             | Self::Thread(key, _)
             | Self::State(key, _)
+            | Self::Wait(key, ..)
             | Self::File(key, _)
             | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
-            Self::Disk(..) => None,
+            Self::Disk(..) | Self::Group(..) => None,
         }
     }
 }
@@ -184,6 +201,8 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Processes => of::<process::Processes>(),
         Table::Threads => of::<thread::Threads>(),
         Table::States => of::<state::States>(),
+        Table::Waits => of::<wait::Waits>(),
+        Table::Groups => of::<state::Groups>(),
         Table::Disks => of::<disk::Disks>(),
         Table::Files => of::<file::Files>(),
         Table::Connections => of::<tcp::Connections>(),
@@ -207,6 +226,8 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Processes => fill::<process::Processes>(&ctx, table, scope, max),
         Table::Threads => fill::<thread::Threads>(&ctx, table, scope, max),
         Table::States => fill::<state::States>(&ctx, table, scope, max),
+        Table::Waits => fill::<wait::Waits>(&ctx, table, scope, max),
+        Table::Groups => fill::<state::Groups>(&ctx, table, scope, max),
         Table::Disks => fill::<disk::Disks>(&ctx, table, scope, max),
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),

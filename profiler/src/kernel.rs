@@ -19,6 +19,7 @@ pub mod probe;
 mod read;
 mod sample;
 mod support;
+mod wait;
 
 pub use floor::{Floor, HOOKS, floor};
 pub use read::Kernel;

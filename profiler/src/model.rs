@@ -21,6 +21,7 @@ pub mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod time;
+pub mod wait;
 
 /// How far back sums reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

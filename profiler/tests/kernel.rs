@@ -20,5 +20,5 @@ pub(crate) mod kernel {
     mod task;
     pub mod tcp;
     mod tcp_trouble;
-    mod waterfall;
+    pub mod waterfall;
 }

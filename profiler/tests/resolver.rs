@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 5] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -118,12 +118,14 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 5] {
         log: _,
         kernel_reads: _,
         preemptible,
+        dirty_pause_arg,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),
         ("request_arg", request_arg),
         ("flush_seq_mask", flush_seq_mask),
         ("preemptible", preemptible),
+        ("dirty_pause_arg", dirty_pause_arg),
         ("task storage", has_task_storage(btf).into()),
     ]
 }

@@ -5,6 +5,7 @@
 use profiler_common::offset::ABSENT;
 use profiler_common::task::{NO_CALL, TaskRecord, state};
 
+use super::clock::{Clocks, is_throttled};
 use super::thread::{Thread, UNRESOLVED};
 use crate::kernel::{Object, comm_of, follow_current, offset, read_current};
 
@@ -67,18 +68,31 @@ fn cgroup_of(task: Object) -> u64 {
 
 /// What we keep about a thread.
 #[inline(always)]
-pub fn books(record: &mut TaskRecord, thread: *mut Thread) {
+pub fn books(record: &mut TaskRecord, thread: *mut Thread, task: Object) {
     unsafe {
-        let since = (*thread).switch_ns;
-        let preempted = (*thread).preempted;
-        let delayed = record.run_delay_ns.wrapping_sub((*thread).delay_mark_ns);
-        if since != 0 {
-            let ran = record.cpu_ns.wrapping_sub((*thread).exec_mark_ns);
-            let open = record.at_ns.wrapping_sub(since).wrapping_sub(delayed).wrapping_sub(ran).cast_signed();
-            record.open_ns = if open > 0 { open.cast_unsigned() } else { 0 };
+        record.preempted = (*thread).preempted;
+        record.preempted_ns = (*thread).preempted_ns;
+        record.throttled_ns = (*thread).throttled_ns;
+        record.excess_ns = (*thread).excess_ns;
+        if (*thread).switch_ns != 0 {
+            let since = Clocks::of(task).since(thread, record.at_ns, record.state);
+            record.open_wait_ns = since.wait_ns;
+            record.open_cpu_ns = since.cpu_ns;
+            if record.state == state::QUEUED {
+                // In no book of the kernel yet.
+                record.open_queued_ns = since.queued_ns;
+                record.throttled = u32::from(is_throttled(task));
+            } else {
+                record.throttled_ns += since.throttled_ns;
+                record.excess_ns += since.excess_ns;
+                record.preempted_ns += if record.preempted == 0 { 0 } else { since.queued_ns };
+            }
         }
-        record.preempted = preempted;
-        record.preempted_ns = (*thread).preempted_ns + if preempted == 0 || since == 0 { 0 } else { delayed };
+        record.woke_ns = (*thread).woke_ns;
+        record.woke_wait = (*thread).woke_wait;
+        record.waker_pid = (*thread).waker_pid;
+        record.waker_tid = (*thread).waker_tid;
+        record.waker_call = (*thread).waker_call;
         record.blocked_ns = (*thread).blocked_ns;
         record.pending_ns = (*thread).pending_ns;
         record.off_since_ns = (*thread).switch_ns;
@@ -89,6 +103,12 @@ pub fn books(record: &mut TaskRecord, thread: *mut Thread) {
     }
 }
 
+/// Whether a task sleeps that is still on its run queue (6.12).
+#[inline(always)]
+fn is_delayed(task: Object) -> bool {
+    offset!(task_sched_delayed) != ABSENT && read_current::<u8>(task, offset!(task_sched_delayed)) != 0
+}
+
 /// One of [`state`].
 #[inline(always)]
 pub fn state_of(task: Object) -> u32 {
@@ -96,7 +116,7 @@ pub fn state_of(task: Object) -> u32 {
     // Their first bytes: 7.2 has no more of them.
     if read_current::<u8>(task, offset!(task_on_cpu)) != 0 {
         state::RUNNING
-    } else if word == 0 || read_current::<u8>(task, offset!(task_on_rq)) != 0 {
+    } else if word == 0 || read_current::<u8>(task, offset!(task_on_rq)) != 0 && !is_delayed(task) {
         state::QUEUED
     } else if word & 2 != 0 && word & NOLOAD == 0 {
         state::UNINTERRUPTIBLE

@@ -14,7 +14,7 @@ use profiler_common::wait::WAITS;
 
 use super::describe::{books, describe, state_of};
 use super::thread::{Thread, thread_of};
-use super::{DEAD, seed};
+use super::{DEAD, object, seed};
 use crate::emit;
 use crate::kernel::{Hook, Object, TYPED, now, offset};
 
@@ -42,7 +42,7 @@ pub fn last_record(thread: *mut Thread, task: Object, now: u64) {
     let mut record = TaskRecord::default();
     describe(&mut record, task, now);
     record.state = state::ENDED;
-    books(&mut record, thread);
+    books(&mut record, thread, task);
     if select(thread, 1) as usize <= FEW { fill::<FEW>(thread, &record) } else { fill::<SLOTS>(thread, &record) }
 }
 
@@ -125,7 +125,10 @@ extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
         return 0;
     };
     seed(thread, task, record.state, now);
-    books(&mut record, thread);
+    books(&mut record, thread, task);
+    if matches!(record.state, state::SLEEPING | state::UNINTERRUPTIBLE) {
+        object::describe(&mut record, thread, task);
+    }
     record.calls = select(thread, begin_pass(meta).saturating_sub(1));
     emit::write(meta, &raw const record);
     emit::write(meta, waits(thread));

@@ -1,5 +1,6 @@
-//! What a thread waits for, told at the switch away from it: by what it says of itself (waits for I/O, reclaims memory, is
-//! stopped), else by the call that it is in and the file that this is about.
+//! What a thread waits for, told at the switch away from it: by what the kernel has said just before ([`super::notice`]), by
+//! what it says of itself (waits for I/O, reclaims memory, is stopped), else by the call that it is in and the file that
+//! this is about.
 //!
 //! SAFETY: typed loads of the kernel's own structs. The table is indexed by masked numbers.
 
@@ -24,6 +25,8 @@ const STOPPED: u32 = 4 | 8;
 const UNHURRIED: u32 = 1 | 0x400;
 /// `TASK_UNINTERRUPTIBLE`
 const UNINTERRUPTIBLE: u32 = 2;
+/// `TASK_KILLABLE`
+const KILLABLE: u32 = 0x102;
 
 /// What being blocked in a call means, by its number, set at load time: [`wait::RECEIVE`], [`wait::SEND`] and
 /// [`wait::CONNECT`] depend on the kind of file, [`wait::JOURNAL`] stands for making data durable.
@@ -33,8 +36,12 @@ static CALL_WAIT: [u8; CALLS_MAX] = [0; CALLS_MAX];
 /// What a task that leaves its CPU in a sleeping state waits for. Without a record of the CPU, nothing is remembered.
 #[inline(always)]
 pub fn reason(thread: *mut Thread, task: Object, call: u32, state: u32, cpu: Option<*mut CpuCalls>) -> u32 {
+    let pauses = unsafe { core::mem::replace(&mut (*thread).pauses, 0) } != 0;
     if state & STOPPED != 0 {
         return wait::STOPPED;
+    }
+    if unsafe { (*thread).lock } != 0 {
+        return wait::LOCK;
     }
     let flags: u32 = read_current(task, offset!(task_flags));
     let waits_for_io = bit(task, offset!(task_in_iowait));
@@ -49,6 +56,9 @@ pub fn reason(thread: *mut Thread, task: Object, call: u32, state: u32, cpu: Opt
         if offset!(task_in_memstall) == ABSENT { flags & STALLS != 0 } else { bit(task, offset!(task_in_memstall)) };
     if flags & RECLAIMS != 0 || stalls && !waits_for_io {
         return wait::RECLAIM;
+    }
+    if pauses && waits_for_io && state & KILLABLE == KILLABLE {
+        return wait::DIRTY;
     }
     if call == NO_CALL {
         return if waits_for_io { wait::FAULT } else { wait::UNEXPLAINED };

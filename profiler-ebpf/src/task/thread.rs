@@ -19,6 +19,8 @@ pub const OUTSIDE: u32 = u32::MAX - 1;
 pub struct Thread {
     /// Time of the last switch away from it, or 0.
     pub switch_ns: u64,
+    /// When it was woken first since then; if not later than that, nobody has seen it be woken.
+    pub woke_ns: u64,
     /// `se.sum_exec_runtime` then.
     pub exec_mark_ns: u64,
     /// `sched_info.run_delay` then.
@@ -26,9 +28,21 @@ pub struct Thread {
     /// See [`profiler_common::task::TaskRecord`].
     pub preempted_ns: u64,
     /// See there.
+    pub throttled_ns: u64,
+    /// See there.
+    pub excess_ns: u64,
+    /// See there.
     pub blocked_ns: u64,
     /// See there.
     pub pending_ns: u64,
+    /// Address of the queue, `se.cfs_rq`, on which it was at its last switch, see [`crate::kernel::address_of`].
+    pub queue: u64,
+    /// How long that queue had been without quota then.
+    pub throttled_mark_ns: u64,
+    /// `ioac.read_bytes` at its last wait for I/O.
+    pub read_mark: u64,
+    /// Address of the kernel lock that it is about to sleep for, or 0.
+    pub lock: u64,
     /// Number of the call in which it waits, or [`profiler_common::task::NO_CALL`].
     pub wait_call: u32,
     /// Key of the call in which it waited, [`UNRESOLVED`] until it returns, or [`OUTSIDE`].
@@ -37,14 +51,20 @@ pub struct Thread {
     pub preempted: u32,
     /// What it waits for, or waited for last: one of [`profiler_common::wait`].
     pub wait: u32,
-    /// Explicit padding.
-    pub reserved: u32,
-    /// `ioac.read_bytes` at its last wait for I/O.
-    pub read_mark: u64,
-    /// Blocked time of all finished waits by [`Self::wait`].
-    pub waits: [u64; WAITS],
+    /// [`Self::wait`] when it was woken last.
+    pub woke_wait: u32,
+    /// Who woke it last; 0 on an idle CPU. In an interrupt that is whom it interrupted.
+    pub waker_pid: u32,
+    /// Its thread id.
+    pub waker_tid: u32,
+    /// The call that the waker was in, or [`profiler_common::task::NO_CALL`].
+    pub waker_call: u32,
+    /// 1 if its next sleep is a pause for having dirtied too much.
+    pub pauses: u32,
     /// Slots that the iterator is about to write, a bit for each: the verifier must not know them.
     pub changed: u32,
+    /// Blocked time of all finished waits by [`Self::wait`].
+    pub waits: [u64; WAITS],
     /// Its calls that move data or wait.
     pub io: [CallRecord; IO_SLOTS],
     /// Its other calls.
@@ -70,17 +90,19 @@ mod storage {
     static TASKS: LocalStorage<TASK_STORAGE, Thread> = LocalStorage::new();
 
     #[inline(always)]
-    pub fn get_or_create(task: Object) -> *mut Thread {
+    fn look_up(task: Object, flags: u32) -> *mut Thread {
         let map = (&raw const TASKS).cast_mut().cast();
-        unsafe {
-            helpers::bpf_task_storage_get(
-                map,
-                task as *mut _,
-                core::ptr::null_mut(),
-                BPF_LOCAL_STORAGE_GET_F_CREATE.into(),
-            )
-            .cast()
-        }
+        unsafe { helpers::bpf_task_storage_get(map, task as *mut _, core::ptr::null_mut(), flags.into()).cast() }
+    }
+
+    #[inline(always)]
+    pub fn get(task: Object) -> *mut Thread {
+        look_up(task, 0)
+    }
+
+    #[inline(always)]
+    pub fn get_or_create(task: Object) -> *mut Thread {
+        look_up(task, BPF_LOCAL_STORAGE_GET_F_CREATE)
     }
 
     #[inline(always)]
@@ -90,6 +112,8 @@ mod storage {
 #[cfg(feature = "hash-tasks")]
 mod storage {
     //! Records in a hash map by thread id, removed when the thread ends.
+
+    use core::ptr::null_mut;
 
     use aya_ebpf::bindings::BPF_NOEXIST;
     use aya_ebpf::macros::map;
@@ -107,6 +131,11 @@ mod storage {
     static FRESH: PerCpuArray<Thread> = PerCpuArray::with_max_entries(1, 0);
 
     #[inline(always)]
+    pub fn get(task: Object) -> *mut Thread {
+        TASKS.get_ptr_mut(read_current::<u32>(task, offset!(task_pid))).unwrap_or(null_mut())
+    }
+
+    #[inline(always)]
     pub fn get_or_create(task: Object) -> *mut Thread {
         let tid: u32 = read_current(task, offset!(task_pid));
         if let Some(thread) = TASKS.get_ptr_mut(tid) {
@@ -115,7 +144,7 @@ mod storage {
         if let Some(fresh) = FRESH.get(0) {
             let _ = TASKS.insert(tid, fresh, BPF_NOEXIST.into());
         }
-        TASKS.get_ptr_mut(tid).unwrap_or(core::ptr::null_mut())
+        TASKS.get_ptr_mut(tid).unwrap_or(null_mut())
     }
 
     #[inline(always)]
@@ -125,7 +154,7 @@ mod storage {
     }
 }
 
-pub use storage::{forget, get_or_create};
+pub use storage::{forget, get, get_or_create};
 
 /// The record of a task, made if need be; `None`, counted, when there is no room.
 #[inline(always)]

@@ -98,6 +98,34 @@ pub fn wait_of(name: &str) -> u8 {
     u8::try_from(wait).unwrap_or(0)
 }
 
+/// Whether the first argument of a call that waits is the descriptor that it waits for.
+#[must_use]
+pub fn takes_descriptor(name: &str) -> bool {
+    matches!(class_of(name), class::READ | class::WRITE | class::SYNC)
+        || matches!(name, "connect" | "flock" | "fcntl" | "recvmmsg" | "sendmmsg" | "sync_file_range")
+}
+
+/// Whether a wait can have been ended by a process in this call, or in none. Interrupts end waits in the name of whoever ran.
+#[must_use]
+pub fn wakes(wait: u32, call: Option<&str>, kernel_thread: bool) -> bool {
+    let Some(call) = call else {
+        let of_kernel = [wait::DISK_READ, wait::DISK_WRITE, wait::JOURNAL, wait::FAULT, wait::ASYNC, wait::LOCK];
+        return kernel_thread && of_kernel.contains(&wait);
+    };
+    let moves = matches!(class_of(call), class::READ | class::WRITE | class::CLOSE) || call == "shutdown";
+    match wait {
+        wait::FUTEX => call.starts_with("futex"),
+        wait::LOCK => true,
+        wait::CHILD => matches!(call, "exit" | "exit_group"),
+        wait::SIGNAL | wait::STOPPED => matches!(call, "kill" | "tkill" | "tgkill" | "rt_sigqueueinfo" | "ptrace"),
+        wait::PIPE => moves || u32::from(wait_of(call)) == wait::PIPE,
+        wait::RECEIVE | wait::SEND | wait::CONNECT | wait::ACCEPT | wait::POLL => {
+            moves || matches!(call, "connect" | "accept" | "accept4" | "sendmmsg" | "recvmmsg")
+        }
+        _ => false,
+    }
+}
+
 /// The [`class`] of a call.
 #[must_use]
 pub fn class_of(name: &str) -> u8 {

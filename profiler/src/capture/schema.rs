@@ -90,6 +90,12 @@ columns! {
         21 => user_ns: u64 as Plain,
         22 => system_ns: u64 as Plain,
         23 => waits: [u64; 32] as Plain,
+        24 => throttled_ns: u64 as Plain,
+        25 => wait_object: Option<String> as Plain,
+        26 => wait_socket: Option<u64> as Plain,
+        27 => woke_wait: Option<u32> as Plain,
+        28 => waker_pid: Option<u32> as Plain,
+        29 => waker_start_ns: Option<u64> as Plain,
     }
 
     CallRow = 3 {

@@ -77,6 +77,7 @@ pub(super) struct Need {
 
 pub(super) const THREADS: Need = Need { probe: "iter_task", why: "the probe iter_task is missing" };
 pub(super) const SWITCHES: Need = Need { probe: "sched_switch", why: "the probe sched_switch is missing" };
+pub(super) const WAKERS: Need = Need { probe: "sched_waking", why: "the probe sched_waking is missing" };
 pub(super) const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exit is missing" };
 pub(super) const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
 pub(super) const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };

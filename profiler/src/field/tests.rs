@@ -2,6 +2,7 @@
 
 use profiler_common::disk::op;
 use profiler_common::file::kind;
+use profiler_common::wait;
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
 use crate::batch::{Batch, DiskStat, Fact, Machine, ProbeStatus, TaskRow};
@@ -11,10 +12,17 @@ use crate::model::fixture::{
 };
 use crate::model::{Model, Window};
 
+/// A thread that waits for a commit of the journal half of the time.
+fn syncing() -> TaskRow {
+    let mut row = TaskRow { blocked_ns: 0, ..thread(process(7), 9, 0) };
+    (row.waits[wait::POLL as usize], row.waits[wait::JOURNAL as usize]) = (SECOND / 2, SECOND / 2);
+    TaskRow { wait: Some(wait::JOURNAL), wait_object: Some("/db/log".into()), woke_wait: Some(wait::JOURNAL), ..row }
+}
+
 fn busy() -> Batch {
     Batch {
         facts: vec![named(process(7), "db"), named(process(8), "idle"), sda()],
-        tasks: vec![thread(process(7), 7, 300 * MS), thread(process(8), 8, 0)],
+        tasks: vec![thread(process(7), 7, 300 * MS), syncing(), thread(process(8), 8, 0)],
         calls: vec![
             calls(process(7), WRITE, kind::REGULAR, 100, 409_600, 0),
             calls(process(7), FSYNC, kind::REGULAR, 100, 0, 5 * MS),
@@ -99,6 +107,29 @@ fn a_process_row_says_where_it_waits() {
     assert_eq!(cell(&sheet, 0, "file.written_bytes_s"), &Value::BytesPerSecond(409_600.0));
     assert!(matches!(cell(&sheet, 0, "process.storage_read_bytes_s"), Value::Unknown(_)));
     assert_eq!(cell(&sheet, 1, "process.comm"), &Value::Text("idle".into()));
+}
+
+#[test]
+fn a_wait_has_the_time_of_its_kind_and_the_object_that_was_seen() {
+    let sheet = sheet(&model(Window::Recent, &[busy()]), Table::Waits, &Scope::default());
+    assert_eq!(sheet.rows.len(), 1, "idleness holds nobody up");
+    assert_eq!(cell(&sheet, 0, "wait.name"), &Value::Text("journal commit".into()));
+    assert_eq!(cell(&sheet, 0, "wait.object"), &Value::Text("/db/log".into()));
+    assert_eq!(cell(&sheet, 0, "wait.threads_ratio"), &Value::Ratio(0.5));
+    assert_eq!(cell(&sheet, 0, "wait.waker"), &Value::None);
+}
+
+#[test]
+fn groups_add_up_to_the_host_which_stands_first() {
+    let sheet = sheet(&model(Window::Recent, &[busy()]), Table::Groups, &Scope::default());
+    let sum = |wanted: &str| -> f64 {
+        let rows = sheet.rows.iter().enumerate().filter(|(_, row)| row.cells[0].to_string() == wanted);
+        rows.filter_map(|(row, _)| cell(&sheet, row, "state.threads_ratio").number()).sum()
+    };
+    assert_eq!(cell(&sheet, 0, "group.path"), &Value::Text("(host)".into()));
+    let groups: std::collections::BTreeSet<_> = sheet.rows.iter().map(|row| row.cells[0].to_string()).collect();
+    let parts: f64 = groups.iter().filter(|group| *group != "(host)").map(|group| sum(group)).sum();
+    assert!((sum("(host)") - parts).abs() < 1e-9 && (parts - 3.0).abs() < 1e-9, "{parts}");
 }
 
 #[test]

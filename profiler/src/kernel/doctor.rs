@@ -5,13 +5,11 @@ use std::path::PathBuf;
 
 use aya::Ebpf;
 use aya::maps::Map;
-use profiler_common::syscall::CallRecord;
-use profiler_common::task::TaskRecord;
 
 use crate::batch::{Machine, ProbeStatus};
 use crate::config::{Options, Types};
 use crate::error::Error;
-use crate::kernel::decode::take;
+use crate::kernel::drain::task::take_thread;
 use crate::kernel::host::Host;
 use crate::kernel::load::Loaded;
 pub use crate::kernel::load::OWN_TYPES;
@@ -150,12 +148,8 @@ fn bound(ebpf: &Ebpf, map: &str) -> Option<u32> {
 fn hidden_note(ebpf: &mut Ebpf) -> Option<String> {
     let (before, mut buffer) = (hidden::listed(), Vec::new());
     iterate::read(ebpf, "iter_task", &mut buffer).ok()?;
-    let mut bytes = buffer.as_slice();
-    let pids = std::iter::from_fn(|| {
-        let record = take::<TaskRecord>(&mut bytes)?;
-        (0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)).for_each(drop);
-        Some(record.pid)
-    });
-    let seen: BTreeSet<_> = pids.collect();
+    let (mut bytes, mut calls) = (buffer.as_slice(), Vec::new());
+    let threads = std::iter::from_fn(|| take_thread(&mut bytes, &mut calls));
+    let seen: BTreeSet<_> = threads.map(|(record, _)| record.pid).collect();
     if seen.is_empty() { None } else { hidden::note(&before, &seen) }
 }

@@ -168,6 +168,11 @@ fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options)
             None => "the kernel's types (BTF) are not known".into(),
         });
     }
+    if let (At::Tracepoint(at) | At::Sampled(at), Some(btf)) = (probe.at, &kinds.ours)
+        && btf.tracepoint_arity(at).is_none()
+    {
+        return Err("this kernel does not have the tracepoint".into());
+    }
     Ok(())
 }
 

@@ -112,7 +112,7 @@ fn head(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 /// For a terminal: whoever chose a name does not get to move the cursor.
-fn printable(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for letter in String::from_utf8_lossy(bytes).chars() {
         if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }

@@ -75,6 +75,7 @@ const TASK: &[&str] = &[
     "regs_arg0",
 ];
 
+/// What tells the kind of the file that a call is about.
 const CALL: &[&str] = &[
     "task_tgid",
     "task_group_leader",
@@ -151,6 +152,24 @@ pub const PROBES: &[Probe] = &[
             TASK,
             "blocked time, the calls in which threads block, threads that have ended, sums over the threads of a process",
         )
+    },
+    Probe {
+        after: Some("sched_switch"),
+        ..hook("sched_waking", TASK, "who ends waits; of waits that are under way, their end until the next switch")
+    },
+    // Each makes waits of one kind another, at the switch.
+    Probe {
+        after: Some("sched_switch"),
+        ..hook("balance_dirty_pages", &[], "nothing; pauses of dirty throttling count as writes to disk")
+    },
+    Probe {
+        after: Some("sched_switch"),
+        ..hook("contention_end", &[], "nothing; waits for kernel locks count as waits of the call that they are in")
+    },
+    // Who never hears of the end would wait for a lock for ever.
+    Probe {
+        after: Some("contention_end"),
+        ..hook("contention_begin", &[], "nothing; waits for kernel locks count as waits of the call that they are in")
     },
     // What a CPU has counted becomes the thread's at the switch away from it.
     Probe {

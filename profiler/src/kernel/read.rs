@@ -22,7 +22,7 @@ use crate::kernel::decode::take;
 use crate::kernel::drain::Interval;
 use crate::kernel::drain::disk::Disks;
 use crate::kernel::drain::syscall::{self, Calls, Shared};
-use crate::kernel::drain::task::Threads;
+use crate::kernel::drain::task::{Threads, take_thread};
 use crate::kernel::drain::tcp::Sockets;
 use crate::kernel::hidden;
 use crate::kernel::host::Host;
@@ -33,6 +33,7 @@ use crate::kernel::maps::{self, Maps};
 use crate::kernel::name::{Names, Seen};
 use crate::kernel::sample::Sampler;
 use crate::kernel::support;
+use crate::kernel::wait::Waits;
 
 /// Passes between two looks at what changes slowly: memory of maps, entries of processes that are gone.
 const SLOW_PASSES: u64 = 10;
@@ -218,10 +219,8 @@ impl Kernel {
             let mut bytes: &[u8] = &item;
             match take::<u64>(&mut bytes) {
                 Some(exit::TASK) => {
-                    let (Some(record), Some(waits)) = (take::<TaskRecord>(&mut bytes), take(&mut bytes)) else {
-                        continue;
-                    };
-                    let calls: Vec<_> = (0..record.calls).map_while(|_| take(&mut bytes)).collect();
+                    let mut calls = Vec::new();
+                    let Some((record, waits)) = take_thread(&mut bytes, &mut calls) else { continue };
                     let pending = &mut self.pending;
                     let row = self.threads.observe(&record, &waits, &calls, &[], &self.interval, &mut pending.calls);
                     pending.facts.extend(self.names.process(&seen(&record, &row.comm, true)));
@@ -248,22 +247,24 @@ impl Kernel {
         self.namespaces.begin();
         let mut bytes = self.buffer.as_slice();
         let mut calls: Vec<CallRecord> = Vec::new();
-        while let (Some(mut record), Some(waits)) = (take::<TaskRecord>(&mut bytes), take(&mut bytes)) {
+        let mut waits = Waits::default();
+        while let Some((mut record, times)) = take_thread(&mut bytes, &mut calls) {
             if !self.sees_switches {
                 // What is open stays open: nobody sees its end.
-                (record.off_since_ns, record.open_ns, record.preempted_ns) = (0, 0, 0);
+                (record.off_since_ns, record.preempted_ns, record.throttled_ns, record.excess_ns) = (0, 0, 0, 0);
+                (record.open_wait_ns, record.open_queued_ns, record.open_cpu_ns) = (0, 0, 0);
             }
-            calls.clear();
-            calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(&mut bytes)));
             let pending = &mut self.pending;
             let partial = partials.get(&record.tid).map_or(&[][..], Vec::as_slice);
-            let row = self.threads.observe(&record, &waits, &calls, partial, &self.interval, &mut pending.calls);
+            let mut row = self.threads.observe(&record, &times, &calls, partial, &self.interval, &mut pending.calls);
             if record.tid == record.pid {
                 self.namespaces.saw(record.netns, record.pid);
                 pending.facts.extend(self.names.process(&seen(&record, &row.comm, false)));
             }
+            waits.see(&record, &mut row, pending.tasks.len(), self.interval.from.0);
             pending.tasks.push(row);
         }
+        waits.name_wakers(&mut self.pending.tasks);
         self.threads.end_pass();
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::model::Window;
 use crate::model::syscall::{CallTable, CallUse};
 use crate::model::task::{Thread, Usage};
 use crate::model::time::Recent;
+use crate::model::wait::Looks;
 
 /// Why a process has no name.
 pub const UNNAMED: &str = "exited before lookup";
@@ -23,6 +24,8 @@ pub struct Process {
     pub ended: Option<Timestamp>,
     /// Where the time of all its threads went.
     pub usage: Recent<Usage>,
+    /// What its threads wait on.
+    pub looks: Recent<Looks>,
     /// Its threads by id.
     pub threads: BTreeMap<u32, Thread>,
     /// Its calls by [`profiler_common::syscall::call_key`].
@@ -87,6 +90,7 @@ impl Process {
     /// Starts an interval in which nothing has happened yet.
     pub(super) fn begin(&mut self) {
         self.usage.begin();
+        self.looks.begin();
         self.threads.values_mut().for_each(|thread| thread.usage.begin());
         self.calls.values_mut().for_each(Recent::begin);
     }
@@ -96,6 +100,7 @@ impl Process {
         self.seen = batch;
         for row in rows {
             self.usage.add(row, window);
+            self.looks.add(row, window);
             let thread = self.threads.entry(row.tid).or_default();
             thread.update(row, batch);
             thread.usage.add(row, window);
@@ -115,6 +120,7 @@ impl Process {
     /// Forgets the older generation, and whatever was in none of the batches from `oldest` on.
     pub(super) fn rotate(&mut self, oldest: u64) {
         self.usage.rotate();
+        self.looks.rotate();
         self.threads.retain(|_, thread| {
             thread.usage.rotate();
             thread.seen >= oldest
@@ -129,6 +135,7 @@ impl Process {
     pub(super) fn fold(&mut self, other: &Self) {
         self.seen = self.seen.max(other.seen);
         self.usage.fold(&other.usage);
+        self.looks.fold(&other.looks);
         for (key, call) in &other.calls {
             self.calls.entry(*key).or_default().fold(call);
         }

@@ -45,14 +45,19 @@ const fn state(id: &'static str, label: &'static str, class: Class) -> State {
     State { id, label, class }
 }
 
-/// States in which a thread does not wait; kinds of waits follow them.
-const AWAKE: [State; 5] = [
+/// States that are no kind of wait; kinds of waits follow them.
+const AWAKE: [State; 7] = [
     state("user", "CPU, user", Class::Cpu),
     state("system", "CPU, kernel", Class::Cpu),
     state("cpu", "CPU, user or kernel", Class::Cpu),
     state("runq_wakeup", "run queue after wake-up", Class::Queue),
     state("runq_preempted", "run queue after preemption", Class::Queue),
+    state("throttled", "CPU quota throttled", Class::Queue),
+    state("parked", "asleep for over 10 s", Class::Idle),
 ];
+
+/// The first of [`AWAKE`] that are CPU and queues.
+const QUEUES: usize = 6;
 
 /// Number of states.
 pub const STATES: usize = AWAKE.len() + NAMES.len();
@@ -64,6 +69,13 @@ pub fn named(number: usize) -> Option<State> {
         let wait = NAMES.get(number.checked_sub(AWAKE.len())?)?;
         Some(state(wait.id, wait.label, if wait.idle { Class::Idle } else { Class::Wait }))
     })
+}
+
+/// The kind of wait ([`profiler_common::wait`]) that a state stands for, by its number, if somebody is held up by it.
+#[must_use]
+pub fn wait_of(number: u32) -> Option<u32> {
+    let wait = number.checked_sub(u32::try_from(AWAKE.len()).ok()?)?;
+    NAMES.get(wait as usize).filter(|kind| !kind.idle).map(|_| wait)
 }
 
 /// Time in each state, by number. The sum is the wall time.
@@ -84,11 +96,13 @@ pub fn split(usage: &Usage) -> [u64; STATES] {
     }
     times[3] = usage.runq_wakeup_ns;
     times[4] = usage.runq_preempted_ns;
+    times[5] = usage.throttled_ns;
+    times[6] = usage.parked_ns;
     times[AWAKE.len()..].copy_from_slice(&usage.waits[..NAMES.len()]);
     let told: u64 = times.iter().sum();
     times[AWAKE.len() + wait::UNEXPLAINED as usize] += usage.wall_ns.saturating_sub(told);
     let mut excess = told.saturating_sub(usage.wall_ns);
-    for time in times[..AWAKE.len()].iter_mut().rev() {
+    for time in times[..QUEUES].iter_mut().rev() {
         let taken = excess.min(*time);
         *time -= taken;
         excess -= taken;
@@ -99,6 +113,8 @@ pub fn split(usage: &Usage) -> [u64; STATES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::TaskRow;
+    use crate::model::time::Tally as _;
 
     #[test]
     fn states_add_up_to_the_wall_time() {
@@ -110,6 +126,22 @@ mod tests {
         let told: Vec<_> = (0..STATES).filter(|number| times[*number] > 0).collect();
         let told: Vec<_> = told.iter().map(|number| (named(*number).unwrap().id, times[*number])).collect();
         assert_eq!(told, [("user", 100), ("system", 200), ("runq_wakeup", 20), ("unexplained", 80), ("futex", 600)]);
+    }
+
+    #[test]
+    fn who_has_slept_for_long_is_not_held_up() {
+        let row = |waiting_ns| {
+            let mut row = TaskRow { wall_ns: 1_000, wait: Some(wait::PIPE), waiting_ns, ..TaskRow::default() };
+            row.waits[wait::PIPE as usize] = 1_000;
+            row
+        };
+        let mut usage = Usage::default();
+        usage.absorb(&row(5_000_000_000));
+        usage.absorb(&row(12_000_000_000));
+        let times = split(&usage);
+        let told: Vec<_> = (0..STATES).filter(|number| times[*number] > 0).collect();
+        let told: Vec<_> = told.iter().map(|number| (named(*number).unwrap().id, times[*number])).collect();
+        assert_eq!(told, [("parked", 1_000), ("pipe", 1_000)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where wall time goes, per thread and summed per process.
 
-use profiler_common::wait::WAITS;
+use profiler_common::wait::{self, WAITS};
 
 use crate::batch::TaskRow;
 use crate::model::host::add_each;
@@ -17,6 +17,8 @@ pub struct Usage {
     pub runq_wakeup_ns: u64,
     /// Run-queue time after a preemption.
     pub runq_preempted_ns: u64,
+    /// Run-queue time without CPU quota; in neither of the two above.
+    pub throttled_ns: u64,
     /// Blocked time.
     pub blocked_ns: u64,
     /// CPU time in user mode by timer ticks, of which only the share is meant.
@@ -25,6 +27,8 @@ pub struct Usage {
     pub system_ns: u64,
     /// Blocked time by [`profiler_common::wait`], and what interrupts took.
     pub waits: [u64; WAITS],
+    /// Intervals that threads slept through in a wait that had lasted for [`PARKED_NS`]; not in [`Self::waits`].
+    pub parked_ns: u64,
     /// Voluntary context switches.
     pub switches_voluntary: u64,
     /// Involuntary context switches.
@@ -43,10 +47,10 @@ impl Usage {
     /// Wall time that no state explains: rounding of the scheduler's clocks, and slices not yet closed.
     #[must_use]
     pub fn unexplained_ns(&self) -> u64 {
-        self.wall_ns.saturating_sub(self.cpu_ns + self.runq_wakeup_ns + self.runq_preempted_ns + self.blocked_ns)
+        self.wall_ns.saturating_sub(self.cpu_ns + self.runq_ns() + self.throttled_ns + self.blocked_ns)
     }
 
-    /// Run-queue time of both kinds.
+    /// Run-queue time of both kinds, for want of a CPU.
     #[must_use]
     pub fn runq_ns(&self) -> u64 {
         self.runq_wakeup_ns + self.runq_preempted_ns
@@ -55,16 +59,32 @@ impl Usage {
 
 impl Reset for Usage {}
 
+/// Who has waited so long for data or for a futex is taken for idle: a shell for its user, a worker for its next task. Who
+/// answers at last has held somebody up, but no table of the last seconds can tell both apart.
+pub const PARKED_NS: u64 = 10_000_000_000;
+
+/// The part of a thread's interval that it was parked, and in which kind of wait.
+pub(super) fn parked(row: &TaskRow) -> Option<(usize, u64)> {
+    let wait = row.wait.filter(|wait| matches!(*wait, wait::PIPE | wait::RECEIVE | wait::FUTEX))?;
+    let kind = wait as usize;
+    (row.waiting_ns >= PARKED_NS.max(row.wall_ns)).then(|| (kind, row.waits[kind]))
+}
+
 impl Tally<TaskRow> for Usage {
     fn absorb(&mut self, row: &TaskRow) {
         self.wall_ns += row.wall_ns;
         self.cpu_ns += row.cpu_ns;
         self.runq_wakeup_ns += row.runq_wakeup_ns;
         self.runq_preempted_ns += row.runq_preempted_ns;
+        self.throttled_ns += row.throttled_ns;
         self.blocked_ns += row.blocked_ns;
         self.user_ns += row.user_ns;
         self.system_ns += row.system_ns;
         add_each(&mut self.waits, &row.waits);
+        if let Some((kind, ns)) = parked(row) {
+            self.waits[kind] -= ns;
+            self.parked_ns += ns;
+        }
         self.switches_voluntary += row.switches_voluntary;
         self.switches_involuntary += row.switches_involuntary;
         self.minor_faults += row.minor_faults;
@@ -80,10 +100,12 @@ impl Tally<Usage> for Usage {
         self.cpu_ns += other.cpu_ns;
         self.runq_wakeup_ns += other.runq_wakeup_ns;
         self.runq_preempted_ns += other.runq_preempted_ns;
+        self.throttled_ns += other.throttled_ns;
         self.blocked_ns += other.blocked_ns;
         self.user_ns += other.user_ns;
         self.system_ns += other.system_ns;
         add_each(&mut self.waits, &other.waits);
+        self.parked_ns += other.parked_ns;
         self.switches_voluntary += other.switches_voluntary;
         self.switches_involuntary += other.switches_involuntary;
         self.minor_faults += other.minor_faults;

@@ -8,7 +8,8 @@ use profiler::batch::Fact;
 use super::group::{Group, is_version_1};
 use crate::kernel::child::{clock, fork};
 use crate::kernel::device::Scratch;
-use crate::kernel::observe::{assert_close, every, figure, observe, once, tool};
+use crate::kernel::observe::{assert_close, every, figure, figure_of_test, observe, once, tool};
+use crate::kernel::waterfall::spends;
 
 const MIB: usize = 1 << 20;
 
@@ -53,11 +54,31 @@ fn a_throttled_thread_waits_for_its_cpu() {
     let (pid, books) = &seen.said;
     let sum = |value: fn(&profiler::batch::TaskRow) -> u64| seen.sum(*pid, value);
     let (cpu, blocked) = (sum(|row| row.cpu_ns), sum(|row| row.blocked_ns));
-    let runq = sum(|row| row.runq_wakeup_ns + row.runq_preempted_ns);
+    let (runq, throttled) = (sum(|row| row.runq_wakeup_ns + row.runq_preempted_ns), sum(|row| row.throttled_ns));
     assert!(group.cpu_stat("nr_throttled ") > 0);
-    assert_eq!((cpu, runq), (books.cpu_ns, books.run_delay_ns));
-    assert_close("sum of states", cpu + runq + blocked, sum(|row| row.wall_ns), 0.01);
-    assert!(runq > 2 * cpu, "with a fifth of a CPU");
+    assert_eq!((cpu, runq + throttled), (books.cpu_ns, books.run_delay_ns));
+    assert_close("sum of states", cpu + runq + throttled + blocked, sum(|row| row.wall_ns), 0.01);
+    assert!(throttled > 2 * cpu, "with a fifth of a CPU");
+    let share = throttled as f64 / (throttled + runq + blocked) as f64;
+    figure_of_test("CPU quota throttled", format!("{:.1} %", share * 100.0));
+    assert!(share >= 0.95, "{throttled}, {runq} on the run queue, {blocked} blocked");
+}
+
+/// Who is over `memory.high` and has nothing to give back is made to pause.
+#[test]
+fn a_process_over_its_share_of_memory_pauses() {
+    // Version 1 has nothing of the kind.
+    if is_version_1() {
+        return;
+    }
+    let group = Group::new("memory");
+    group.set("memory.high", &(8 * MIB).to_string());
+    spends("reclaim", || {
+        group.enter();
+        let mut memory = vec![0u8; 8 * MIB + MIB / 4];
+        memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        std::hint::black_box(&memory);
+    });
 }
 
 #[test]

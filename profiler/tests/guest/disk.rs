@@ -10,15 +10,11 @@ use profiler::model::{Model, Window};
 use profiler_common::disk::op;
 
 use crate::kernel::child::{clock, fork};
-use crate::kernel::device::{device, diskstats};
+use crate::kernel::device::{Page, device, diskstats};
 use crate::kernel::observe::{Seen, assert_close, every, figure, ms, observe, once, tool};
 
 const MS: u64 = 1_000_000;
 const READS: u64 = 100;
-
-/// Memory as direct reads want it.
-#[repr(align(4096))]
-struct Page([u8; 4096]);
 
 /// Reads one page after another with a process of its own; how long each read took it, on average.
 fn read_pages(path: &str) -> u64 {

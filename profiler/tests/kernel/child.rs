@@ -88,6 +88,14 @@ impl Child {
         books
     }
 
+    /// The same; its process id.
+    #[track_caller]
+    pub fn ended(self) -> u32 {
+        let pid = self.pid;
+        self.end();
+        pid
+    }
+
     /// Kills it, and awaits its end.
     pub fn kill(mut self) {
         self.kill_and_reap();

@@ -41,6 +41,10 @@ impl Drop for Scratch {
     }
 }
 
+/// Memory as direct I/O wants it.
+#[repr(align(4096))]
+pub struct Page(pub [u8; 4096]);
+
 /// A loop device, detached when dropped.
 pub struct LoopDevice {
     /// Such as `/dev/loop3`.

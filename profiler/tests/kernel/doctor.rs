@@ -41,6 +41,16 @@ fn whatever_this_kernel_has_works() {
 }
 
 #[test]
+fn who_is_seen_is_not_called_hidden() {
+    let json = Said::of(&mut program(), &["--json"]).json();
+    let notes: Vec<_> = json["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect();
+    let hidden: Vec<u32> =
+        notes.iter().flat_map(|note| note.split([' ', ','])).filter_map(|word| word.parse().ok()).collect();
+    // Process 2 is the parent of all kernel threads.
+    assert!(!hidden.contains(&std::process::id()) && !hidden.contains(&2), "{notes:?}");
+}
+
+#[test]
 fn without_types_what_needs_none_works() {
     let said = Said::of(&mut program(), &["--json", "--btf", "none"]);
     let json = said.json();

@@ -34,9 +34,9 @@ fn events<T>(seen: &Seen<T>, event: u32) -> u64 {
 
 /// What was sent again, segments and SYN-ACKs, is what the kernel has counted, but for what some threads hide.
 #[track_caller]
-fn same_retransmits<T>(seen: &Seen<T>, trace: Option<Trace>, truth: u64) -> [u64; 2] {
+fn same_retransmits<T>(seen: &Seen<T>, trace: Option<&Trace>, truth: u64) -> [u64; 2] {
     let again = [event::RETRANSMIT, event::RETRANSMIT_SYNACK].map(|event| events(seen, event));
-    let hidden_of = |event| trace.as_ref().map_or(0, |trace| trace.hidden_count(&seen.batches, event));
+    let hidden_of = |event| trace.map_or(0, |trace| trace.hidden_count(&seen.batches, event));
     let hidden = ["tcp_retransmit_skb", "tcp_retransmit_synack"].map(hidden_of);
     let [segments, syn_acks] = again;
     figure_of_test("segments, SYN-ACKs = TcpRetransSegs", format!("{segments} + {syn_acks} = {truth}"));
@@ -71,7 +71,7 @@ fn lost_segments_are_counted_like_nstat_and_ss() {
     let row = same_as_ss(&seen, cable.client.inode(), at_client);
     assert!(row.total.retransmits >= 3, "{row:?}");
     same_as_ss(&seen, cable.server.inode(), at_server);
-    same_retransmits(&seen, trace, *truth);
+    same_retransmits(&seen, trace.as_ref(), *truth);
     seen.assert_counts_whole();
 }
 
@@ -98,7 +98,7 @@ fn lost_handshakes_are_counted_like_nstat() {
         (pid, Counters::now(&cable).grown(&before, "TcpRetransSegs"))
     });
     let (pid, truth) = seen.said;
-    let [segments, syn_acks] = same_retransmits(&seen, trace, truth);
+    let [segments, syn_acks] = same_retransmits(&seen, trace.as_ref(), truth);
     assert!(segments >= 1 && syn_acks >= 1, "{segments} {syn_acks}");
     let rows = seen.batches.iter().flat_map(|batch| &batch.sockets);
     let mine: Vec<_> = rows.filter(|row| row.owner.is_some_and(|owner| owner.pid == pid)).collect();

@@ -42,10 +42,10 @@ impl Trace {
     /// Events with a filter each, `0` for none. Nobody watches where nothing is hidden: the kernels of our own guests hide
     /// nothing.
     fn new(events: &[(&str, &str)]) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         if std::env::var_os("GUEST_ABSENT").is_some() {
             return None;
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("profiler-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mount = Scratch::new();
         tool("mount", &["-t", "tracefs", "tracefs", &mount.path("")]);

@@ -106,7 +106,12 @@ pub const GUESTS: &[Guest] = &[
         name: "5.10",
         kernel: "5.10",
         slow: &[],
-        short: &[absent("iter_listed", "task and socket storage"), SOCKETLESS_RESETS],
+        short: &[
+            absent("iter_listed", "task and socket storage"),
+            absent("contention_end", "does not have the tracepoint"),
+            absent("contention_begin", "does not have the tracepoint"),
+            SOCKETLESS_RESETS,
+        ],
         ..PLAIN
     },
     Guest { name: "6.1", kernel: "6.1", short: &[SOCKETLESS_RESETS], ..PLAIN },

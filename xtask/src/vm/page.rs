@@ -42,7 +42,7 @@ fn matrix(outcomes: &Outcomes) -> String {
     });
     let grids = grids(outcomes).map(|(rows, reasons)| format!("\n{}\n{}", markdown(&rows), reasons.list("- ")));
     let scale = Scale::of(outcomes).map_or_else(String::new, |scale| scale.text());
-    format!("{guests}{}\n{scale}", grids.concat())
+    format!("{guests}{}\n{scale}", grids.concat().trim_end_matches('\n').to_owned() + "\n")
 }
 
 /// What each probe does without, from the table that the loader walks.

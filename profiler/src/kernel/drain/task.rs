@@ -5,7 +5,7 @@ use profiler_common::task::{NO_CALL, TaskRecord, state};
 use profiler_common::wait::WAITS;
 
 use crate::batch::{ProcessKey, TaskRow, Timestamp};
-use crate::kernel::decode::text;
+use crate::kernel::decode::{take, text};
 use crate::kernel::drain::syscall::{Calls, Reported};
 use crate::kernel::drain::{Interval, Map, growth};
 
@@ -26,7 +26,8 @@ struct Known {
     pass: u64,
     /// Up to when its wall time is told.
     at: Timestamp,
-    states: States,
+    told: Times,
+    blocked_ns: u64,
     user_ns: u64,
     system_ns: u64,
     switches_voluntary: u64,
@@ -97,7 +98,8 @@ impl Known {
             process,
             pass: 0,
             at: start.max(interval.watched_since).max(interval.from.min(Timestamp(record.at_ns))),
-            states: States::new(&before, if start > interval.watched_since { &[0; WAITS] } else { waits }),
+            told: times(&before, if start > interval.watched_since { &[0; WAITS] } else { waits }),
+            blocked_ns: before.blocked_ns + before.open_wait_ns,
             user_ns: before.user_ns,
             system_ns: before.system_ns,
             switches_voluntary: before.switches_voluntary,
@@ -112,7 +114,8 @@ impl Known {
 
     fn row(&mut self, record: &TaskRecord, waits: &[u64; WAITS]) -> TaskRow {
         let waiting_ns = waiting_ns(record);
-        let grown = self.states.grow(&States::new(record, waits));
+        let grown = tell(&mut self.told, &times(record, waits));
+        let waits = *grown.last_chunk::<WAITS>().unwrap_or(&[0; WAITS]);
         TaskRow {
             process: self.process,
             tid: record.tid,
@@ -121,15 +124,16 @@ impl Known {
             wait_call: (record.wait_call != NO_CALL && waiting_ns > 0).then_some(record.wait_call),
             waiting_ns,
             wait: (waiting_ns > 0).then_some(record.wait),
+            wait_socket: (record.wait_socket != 0).then_some(record.wait_socket),
             wall_ns: growth(&mut self.at.0, record.at_ns),
-            cpu_ns: grown.cpu_ns,
+            cpu_ns: grown[CPU],
             user_ns: growth(&mut self.user_ns, record.user_ns),
             system_ns: growth(&mut self.system_ns, record.system_ns),
-            // A preemption that we saw is part of the kernel's run-queue time; the rest followed wake-ups.
-            runq_wakeup_ns: grown.run_delay_ns.saturating_sub(grown.preempted_ns),
-            runq_preempted_ns: grown.preempted_ns.min(grown.run_delay_ns),
-            blocked_ns: grown.blocked_ns,
-            waits: grown.waits,
+            runq_wakeup_ns: grown[WOKEN],
+            runq_preempted_ns: grown[PREEMPTED],
+            throttled_ns: grown[THROTTLED],
+            blocked_ns: growth(&mut self.blocked_ns, record.blocked_ns + record.open_wait_ns),
+            waits,
             switches_voluntary: growth(&mut self.switches_voluntary, record.switches_voluntary),
             switches_involuntary: growth(&mut self.switches_involuntary, record.switches_involuntary),
             minor_faults: growth(&mut self.minor_faults, record.minor_faults),
@@ -137,63 +141,72 @@ impl Known {
             storage_read_bytes: optional(&mut self.storage_read_bytes, record.storage_read_bytes),
             storage_write_bytes: optional(&mut self.storage_write_bytes, record.storage_write_bytes),
             comm: text(&record.comm),
+            // Named once all threads are known.
+            ..TaskRow::default()
         }
     }
 }
 
-/// Where all of a thread's time went up to a moment.
-struct States {
-    cpu_ns: u64,
-    run_delay_ns: u64,
-    preempted_ns: u64,
-    blocked_ns: u64,
-    waits: [u64; WAITS],
+/// Where all of a thread's time went up to a moment: [`CPU`], the three kinds of queueing, then each kind of wait.
+type Times = [u64; WAIT + WAITS];
+
+const CPU: usize = 0;
+const WOKEN: usize = 1;
+const PREEMPTED: usize = 2;
+const THROTTLED: usize = 3;
+/// The first kind of wait.
+const WAIT: usize = 4;
+
+/// What is still open belongs to the state that the thread is in, as far as is known.
+fn times(record: &TaskRecord, waits: &[u64; WAITS]) -> Times {
+    let mut times = [0; WAIT + WAITS];
+    times[CPU] = record.cpu_ns + record.open_cpu_ns;
+    let known = record.preempted_ns + record.throttled_ns + record.excess_ns;
+    times[WOKEN] = record.run_delay_ns.saturating_sub(known);
+    times[PREEMPTED] = record.preempted_ns;
+    times[THROTTLED] = record.throttled_ns;
+    let queue = match (record.throttled, record.preempted) {
+        (0, 0) => WOKEN,
+        (0, _) => PREEMPTED,
+        _ => THROTTLED,
+    };
+    times[queue] += record.open_queued_ns;
+    times[WAIT..].copy_from_slice(waits);
+    if let Some(wait) = times[WAIT..].get_mut(record.wait as usize) {
+        *wait += record.open_wait_ns;
+    }
+    times
 }
 
-impl States {
-    /// What is still open belongs to the state that the thread is in, as far as is known.
-    fn new(record: &TaskRecord, waits: &[u64; WAITS]) -> Self {
-        let mut states = Self {
-            cpu_ns: record.cpu_ns,
-            run_delay_ns: record.run_delay_ns,
-            preempted_ns: record.preempted_ns,
-            blocked_ns: record.blocked_ns,
-            waits: *waits,
-        };
-        if record.preempted == 0 {
-            states.blocked_ns += record.open_ns;
-            if let Some(wait) = states.waits.get_mut(record.wait as usize) {
-                *wait += record.open_ns;
-            }
-        } else if record.state == state::RUNNING {
-            states.cpu_ns += record.open_ns;
-        } else {
-            states.run_delay_ns += record.open_ns;
-            states.preempted_ns += record.open_ns;
-        }
-        states
+/// How far each time has come since it was told, and tells it. What was open, and turns out to belong elsewhere, cannot be
+/// taken back: where it belongs, as much less is told, until it has come about where it was told. So the sum is right at any
+/// time.
+fn tell(told: &mut Times, now: &Times) -> Times {
+    let mut grown = [0; WAIT + WAITS];
+    let mut ahead = 0;
+    for ((grown, now), told) in grown.iter_mut().zip(now).zip(&*told) {
+        *grown = now.saturating_sub(*told);
+        ahead += told.saturating_sub(*now);
     }
+    while ahead > 0
+        && let Some(most) = grown.iter_mut().max().filter(|most| **most > 0)
+    {
+        let less = ahead.min(*most);
+        *most -= less;
+        ahead -= less;
+    }
+    for (told, grown) in told.iter_mut().zip(grown) {
+        *told += grown;
+    }
+    grown
+}
 
-    /// What was added; takes over what is now. What was open, and turns out to belong elsewhere, is not taken back: the state
-    /// that it was told of grows only when it has come that far.
-    fn grow(&mut self, now: &Self) -> Self {
-        let grow = |mark: &mut u64, now: u64| {
-            let grown = now.saturating_sub(*mark);
-            *mark += grown;
-            grown
-        };
-        let mut waits = now.waits;
-        for (mark, wait) in self.waits.iter_mut().zip(&mut waits) {
-            *wait = grow(mark, *wait);
-        }
-        Self {
-            cpu_ns: grow(&mut self.cpu_ns, now.cpu_ns),
-            run_delay_ns: grow(&mut self.run_delay_ns, now.run_delay_ns),
-            preempted_ns: grow(&mut self.preempted_ns, now.preempted_ns),
-            blocked_ns: grow(&mut self.blocked_ns, now.blocked_ns),
-            waits,
-        }
-    }
+/// The next record of a thread with what follows it: its times by kind of wait, and its calls.
+pub fn take_thread(bytes: &mut &[u8], calls: &mut Vec<CallRecord>) -> Option<(TaskRecord, [u64; WAITS])> {
+    let (record, waits) = (take::<TaskRecord>(bytes)?, take(bytes)?);
+    calls.clear();
+    calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(bytes)));
+    Some((record, waits))
 }
 
 /// How long the wait has lasted that the thread is in.
@@ -235,7 +248,7 @@ mod tests {
     fn a_wait_in_progress_counts_once() {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
         let sleeping =
-            |at| TaskRecord { state: state::SLEEPING, off_since_ns: 120, open_ns: at - 120, ..record(at, 110) };
+            |at| TaskRecord { state: state::SLEEPING, off_since_ns: 120, open_wait_ns: at - 120, ..record(at, 110) };
         assert_eq!(
             threads.observe(&sleeping(200), &NO_WAITS, &[], &[], &interval(100, 200), &mut calls).blocked_ns,
             80
@@ -246,6 +259,21 @@ mod tests {
         );
         let awake = TaskRecord { state: state::RUNNING, blocked_ns: 190, ..record(400, 110) };
         assert_eq!(threads.observe(&awake, &NO_WAITS, &[], &[], &interval(300, 400), &mut calls).blocked_ns, 10);
+    }
+
+    #[test]
+    fn what_was_told_too_early_comes_off_what_grows_most() {
+        let state = |queued, waited| {
+            let mut times: Times = [0; WAIT + WAITS];
+            (times[CPU], times[WOKEN], times[WAIT + 2]) = (5, queued, waited);
+            times
+        };
+        let mut told = state(30, 100);
+        let grown = tell(&mut told, &state(12, 158));
+        assert_eq!((grown[WOKEN], grown[WAIT + 2], grown.iter().sum::<u64>()), (0, 40, 40));
+        let grown = tell(&mut told, &state(42, 158));
+        assert_eq!((grown[WOKEN], grown[WAIT + 2]), (12, 18));
+        assert_eq!(told, state(42, 158));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
 use crate::field::{Row, Scope, Sheet, Subject, Table, top};
 use crate::finding::{DETECTORS, Finding, undecided};
+use crate::model::wait::Object;
 use crate::model::{Model, Window};
 
 /// Version of the format: grows when a key changes its meaning or goes away.
@@ -154,6 +155,15 @@ fn subject_json(subject: &Subject) -> Json {
         Subject::Process(process) => json!({ "table": "processes", "process": process }),
         Subject::Thread(process, tid) => json!({ "table": "threads", "process": process, "tid": tid }),
         Subject::State(process, state) => json!({ "table": "states", "process": process, "state": state }),
+        Subject::Wait(process, wait, object) => {
+            let (socket, name) = match object {
+                Object::Unknown => (None, None),
+                Object::Socket(cookie) => (Some(cookie), None),
+                Object::Named(name) => (None, Some(name)),
+            };
+            json!({ "table": "waits", "process": process, "wait": wait, "socket": socket, "object": name })
+        }
+        Subject::Group(group, state) => json!({ "table": "groups", "group": group, "state": state }),
         Subject::Disk(device, op) => json!({ "table": "disks", "device": device, "op": op }),
         Subject::File(process, kind) => json!({ "table": "files", "process": process, "kind": kind }),
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),

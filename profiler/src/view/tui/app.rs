@@ -162,11 +162,7 @@ impl App {
     pub fn lists(&self) -> Vec<List> {
         match self.screen {
             Screen::Overview => vec![List::Findings],
-            Screen::Processes => vec![List::Rows(match self.grain {
-                Grain::Processes => Table::Processes,
-                Grain::Threads => Table::Threads,
-                Grain::States => Table::States,
-            })],
+            Screen::Processes => vec![List::Rows(self.grain.table())],
             Screen::Disks => vec![List::Rows(Table::Disks)],
             Screen::Files => vec![List::Rows(Table::Files)],
             // Connections first: they are what keys act on unless asked otherwise.

@@ -10,7 +10,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::batch::{Batch, DiskStat, Pressure, ProbeStatus};
+use crate::batch::{Batch, DiskStat, Pressure, ProbeStatus, TaskRow};
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
 use crate::model::fixture::{
@@ -24,6 +24,38 @@ use crate::view::tui::app::{Mode, Msg};
 use crate::view::tui::screen;
 use crate::view::tui::theme::Theme;
 
+/// What holds the threads of [`second`] up.
+fn held_up(tasks: &mut [TaskRow], number: u64) {
+    let postgres = process(812);
+    tasks[3].blocked_ns -= 90 * MS;
+    tasks[3].waits[wait::POLL as usize] -= 90 * MS;
+    tasks[3].runq_wakeup_ns = 60 * MS;
+    tasks[3].runq_preempted_ns = 20 * MS;
+    for (task, kind, ns) in [
+        (0, wait::JOURNAL, 560 * MS),
+        (0, wait::DISK_READ, 180 * MS),
+        (1, wait::LOCK, 70 * MS),
+        (3, wait::SEND, 240 * MS),
+    ] {
+        tasks[task].waits[wait::POLL as usize] -= ns;
+        tasks[task].waits[kind as usize] += ns;
+        tasks[task].wait = Some(kind);
+        tasks[task].woke_wait = Some(kind);
+    }
+    tasks[0].wait = Some(if number.is_multiple_of(3) { wait::DISK_READ } else { wait::JOURNAL });
+    tasks[0].wait_object = Some(
+        if number.is_multiple_of(2) {
+            "/var/lib/postgresql/15/main/pg_wal/000000010000000000000003"
+        } else {
+            "/data/2619"
+        }
+        .into(),
+    );
+    tasks[1].wait_object = Some("kernel lock 3fa2".into());
+    (tasks[1].waker_pid, tasks[1].waker_start_ns) = (Some(postgres.pid), Some(postgres.start_ns));
+    tasks[3].wait_socket = Some(2);
+}
+
 /// A second of a host with a database that waits for its disk.
 pub fn second(number: u64) -> Batch {
     let (postgres, nginx, backup) = (process(812), process(640), process(9_001));
@@ -36,10 +68,7 @@ pub fn second(number: u64) -> Batch {
         thread(nginx, 640, 310 * MS),
         thread(backup, 9_001, 640 * MS),
     ];
-    batch.tasks[3].blocked_ns -= 90 * MS;
-    batch.tasks[3].waits[wait::POLL as usize] -= 90 * MS;
-    batch.tasks[3].runq_wakeup_ns = 60 * MS;
-    batch.tasks[3].runq_preempted_ns = 20 * MS;
+    held_up(&mut batch.tasks, number);
     for (task, comm) in batch.tasks.iter_mut().zip(["postgres", "walwriter", "checkpointer", "nginx", "restic"]) {
         task.comm = comm.into();
     }

@@ -168,12 +168,12 @@ fn stack(body: Rect, view: &View, app: &App) -> Placement {
 fn panel_height(body: Rect, view: &View) -> u16 {
     let wanted = match view.panel.as_ref().map(|panel| &panel.body) {
         None => return 0,
-        // Title, bar, and a legend of one or two lines.
-        Some(Body::Bar(_)) => {
+        // Title, bar, a legend of one or two lines, and the kinds of waits.
+        Some(Body::Bar(..)) => {
             if body.width < LEGEND_MIN {
-                4
+                5
             } else {
-                3
+                4
             }
         }
         // What the rows leave, and a fair share in any case; never by what is selected, or the table would jump.
@@ -217,9 +217,13 @@ fn draw_panel(pen: &mut Pen<'_>, area: Rect, panel: Option<&Panel>) {
     pen.title(title, &panel.title, &format!("last {}", Value::Nanos(panel.span_ns)));
     let body = inset(body);
     match &panel.body {
-        Body::Bar(parts) => {
-            bar::draw(pen, body, parts);
-            bar::legend(pen, split_top(body, 1).1, parts);
+        Body::Bar(parts, waits) => {
+            let (body, last) = split_bottom(body, 1);
+            bar::draw(pen, body, &**parts);
+            bar::legend(pen, split_top(body, 1).1, &**parts);
+            let wall = parts.iter().map(|part| part.amount).sum();
+            let kinds = waits.iter().map(|(name, ns)| format!("{name} {}", Value::ratio(*ns, wall)));
+            pen.put(last.x, last.y, last.width, &kinds.collect::<Vec<_>>().join(", "), Role::Muted);
         }
         Body::Hists(pair) => hist::draw(pen, body, pair),
     }

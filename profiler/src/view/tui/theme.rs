@@ -57,6 +57,8 @@ pub enum Band {
     Queue,
     /// Waits for a CPU after a preemption; as a share of CPUs: stolen by the hypervisor.
     Preempted,
+    /// Queued without quota.
+    Throttled,
     /// Blocked; as a share of CPUs: idle while I/O was outstanding.
     Blocked,
     /// Serves interrupts.
@@ -120,6 +122,7 @@ impl Glyphs {
             (Self::Unicode, Band::Kernel) => "▓",
             (Self::Unicode, Band::Queue) => "▚",
             (Self::Unicode, Band::Preempted) => "▞",
+            (Self::Unicode, Band::Throttled) => "▜",
             (Self::Unicode, Band::Blocked) => "░",
             (Self::Unicode, Band::Interrupt) => "▒",
             (Self::Unicode, Band::Idle) => "·",
@@ -127,6 +130,7 @@ impl Glyphs {
             (Self::Ascii, Band::Kernel) => "K",
             (Self::Ascii, Band::Queue) => "Q",
             (Self::Ascii, Band::Preempted) => "P",
+            (Self::Ascii, Band::Throttled) => "T",
             (Self::Ascii, Band::Blocked) => "B",
             (Self::Ascii, Band::Interrupt) => "I",
             (Self::Ascii, Band::Idle) => ".",
@@ -242,7 +246,7 @@ const fn default_color(role: Role) -> Option<Color> {
         Role::Bad | Role::Severity(Severity::High) | Role::Band(Band::Blocked) => Some(Color::Red),
         Role::Frozen | Role::Severity(Severity::Medium) | Role::Band(Band::Queue) => Some(Color::Yellow),
         Role::Replay | Role::Band(Band::Kernel) => Some(Color::Blue),
-        Role::Band(Band::Preempted | Band::Interrupt) => Some(Color::Magenta),
+        Role::Band(Band::Preempted | Band::Throttled | Band::Interrupt) => Some(Color::Magenta),
         _ => None,
     }
 }
@@ -256,7 +260,9 @@ const fn color_blind_color(role: Role) -> Option<Color> {
         Role::Key | Role::Title | Role::Chart | Role::Replay | Role::Band(Band::Kernel) => Some(SKY),
         Role::Good | Role::Live | Role::Band(Band::Run) => Some(BLUE),
         Role::Bad | Role::Severity(Severity::High) | Role::Band(Band::Blocked) => Some(ORANGE),
-        Role::Frozen | Role::Severity(Severity::Medium) | Role::Band(Band::Queue | Band::Preempted) => Some(YELLOW),
+        Role::Frozen
+        | Role::Severity(Severity::Medium)
+        | Role::Band(Band::Queue | Band::Preempted | Band::Throttled) => Some(YELLOW),
         _ => None,
     }
 }
@@ -265,11 +271,12 @@ const fn color_blind_color(role: Role) -> Option<Color> {
 mod tests {
     use super::*;
 
-    const BANDS: [Band; 8] = [
+    const BANDS: [Band; 9] = [
         Band::Run,
         Band::Kernel,
         Band::Queue,
         Band::Preempted,
+        Band::Throttled,
         Band::Blocked,
         Band::Interrupt,
         Band::Unexplained,

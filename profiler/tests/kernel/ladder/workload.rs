@@ -41,7 +41,7 @@ pub struct World {
 
 /// What lives until the last interval is over, and what is true.
 pub struct Said {
-    _alive: [Child; 4],
+    _alive: [Child; 6],
     pub claims: Vec<Claim>,
 }
 
@@ -78,12 +78,13 @@ impl World {
         let mut claims = Vec::new();
         let clock = tick(&mut claims);
         let worker = work(&mut claims);
+        let [waker, woken] = wake(&mut claims);
         end_soon(&self.cable, &mut claims);
         self.read_disk(&mut claims);
         let [server, client] = self.talk(self.old_port + self.runs, &mut claims);
         // It sleeps since long ago.
         rest(worker.pid, &mut claims);
-        Said { _alive: [clock, worker, server, client], claims }
+        Said { _alive: [clock, worker, waker, woken, server, client], claims }
     }
 
     fn read_disk(&self, claims: &mut Vec<Claim>) {
@@ -222,6 +223,30 @@ fn work(claims: &mut Vec<Claim>) -> Child {
     claim(Table::Processes, &[], "process.threads", exactly(1));
     claim(Table::Processes, &[], "process.top_wait", Truth::Text("read".to_owned()));
     worker
+}
+
+/// A process that waits for another all the time.
+fn wake(claims: &mut Vec<Claim>) -> [Child; 2] {
+    let (mut from, mut to) = io::pipe().unwrap();
+    let waker = fork(|_| {
+        loop {
+            to.write_all(&[1]).unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let woken = fork(|_| while from.read_exact(&mut [0]).is_ok() {});
+    let file = fs::read_link(format!("/proc/{}/fd/{}", woken.pid, from.as_raw_fd())).unwrap();
+    let mut claim = |column, text: String| {
+        let row = vec![
+            ("process.pid", woken.pid.to_string()),
+            ("wait.name", "pipe or other socket".to_owned()),
+            ("wait.object", file.to_str().unwrap().to_owned()),
+        ];
+        claims.push(Claim { table: Table::Waits, row, column, truth: Truth::Text(text) });
+    };
+    claim("process.comm", comm(woken.pid));
+    claim("wait.waker", format!("{} ({})", comm(waker.pid), waker.pid));
+    [waker, woken]
 }
 
 fn getppid(times: u64) {

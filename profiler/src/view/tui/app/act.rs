@@ -2,7 +2,9 @@
 
 use crate::field::{Subject, Table};
 use crate::model::Model;
+use crate::model::state;
 use crate::model::tcp::Socket;
+use crate::model::wait::Object;
 use crate::view::tui::app::list::{List, Mark, Sort};
 use crate::view::tui::app::snapshot::View;
 use crate::view::tui::app::{App, Crumb, Effect, Frozen, Grain, Mode, Overlay, Play};
@@ -150,12 +152,34 @@ fn open(app: &mut App, view: &View, model: &Model) {
         Mark::Finding(_, subject) => go_to(app, model, subject),
         Mark::Row(subject) => match subject.process(model) {
             Some(_) if matches!(subject, Subject::Thread(..)) => app.overlay = Overlay::Explain(0),
+            _ if matches!(subject, Subject::State(..) | Subject::Wait(..)) => match cause(model, &subject) {
+                Some(cause) => go_to(app, model, cause),
+                None => app.overlay = Overlay::Explain(0),
+            },
             Some(process) if app.scope().process != Some(process) => {
                 enter(app, model, &subject);
                 (app.screen, app.grain, app.focus) = (Screen::Processes, Grain::Threads, 0);
             }
             _ => app.overlay = Overlay::Explain(0),
         },
+    }
+}
+
+/// What leads on from a state or a wait: to what the process waits on, then to that connection, or to who ends the wait.
+fn cause(model: &Model, subject: &Subject) -> Option<Subject> {
+    match subject {
+        Subject::State(process, number) => {
+            let (wait, of) = (state::wait_of(*number)?, model.processes.get(process)?);
+            let seen = of.looks.sum.of(wait).max_by_key(|(_, looks)| *looks);
+            let object = seen.map_or(Object::Unknown, |(object, _)| object.clone());
+            Some(Subject::Wait(*process, wait, object))
+        }
+        Subject::Wait(_, _, Object::Socket(cookie)) => Some(Subject::Socket(*cookie)),
+        Subject::Wait(process, wait, _) => {
+            let (waker, _) = model.processes.get(process)?.looks.sum.waker(*wait)?;
+            Some(Subject::Process(waker))
+        }
+        _ => None,
     }
 }
 
@@ -173,21 +197,19 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         Subject::Process(_) => (Screen::Processes, Table::Processes),
         Subject::Thread(..) => (Screen::Processes, Table::Threads),
         Subject::State(..) => (Screen::Processes, Table::States),
+        Subject::Wait(..) => (Screen::Processes, Table::Waits),
+        Subject::Group(..) => (Screen::Processes, Table::Groups),
         Subject::Disk(..) => (Screen::Disks, Table::Disks),
         Subject::File(..) => (Screen::Files, Table::Files),
         Subject::Socket(cookie) if is_listener(model, *cookie) => (Screen::Tcp, Table::Listeners),
         Subject::Socket(_) => (Screen::Tcp, Table::Connections),
         Subject::Syscall(..) => (Screen::Syscalls, Table::Syscalls),
     };
-    if matches!(subject, Subject::Thread(..)) {
+    if matches!(subject, Subject::Thread(..) | Subject::Wait(..)) {
         enter(app, model, &subject);
     }
     show(app, screen);
-    app.grain = match table {
-        Table::Threads => Grain::Threads,
-        Table::States => Grain::States,
-        _ => Grain::Processes,
-    };
+    app.grain = Grain::of(table).unwrap_or_default();
     app.focus = usize::from(table == Table::Listeners);
     let pane = app.pane_mut(List::Rows(table));
     pane.filter.clear();

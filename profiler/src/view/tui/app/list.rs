@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 11;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -28,6 +28,8 @@ impl List {
             Self::Rows(Table::Listeners) => 6,
             Self::Rows(Table::Syscalls) => 7,
             Self::Rows(Table::States) => 8,
+            Self::Rows(Table::Waits) => 9,
+            Self::Rows(Table::Groups) => 10,
         }
     }
 
@@ -36,14 +38,7 @@ impl List {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Findings => "Findings",
-            Self::Rows(Table::Processes) => "Processes",
-            Self::Rows(Table::Threads) => "Threads",
-            Self::Rows(Table::States) => "Where the time went",
-            Self::Rows(Table::Disks) => "Disks",
-            Self::Rows(Table::Files) => "Files",
-            Self::Rows(Table::Connections) => "Connections",
-            Self::Rows(Table::Listeners) => "Listeners",
-            Self::Rows(Table::Syscalls) => "System calls",
+            Self::Rows(table) => table.title(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Modes of the screen. Each is one value, so that no two can contradict each other.
 
 use crate::batch::Timestamp;
+use crate::field::Table;
 
 /// Whether what is shown stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +79,38 @@ pub enum Grain {
     Threads,
     /// Process and state that its threads were in.
     States,
+    /// Process, kind of wait, and what it waits on.
+    Waits,
+    /// Control group and state that its threads were in.
+    Groups,
 }
 
 impl Grain {
-    /// The next finer one, round about.
+    /// All of them with their tables, in the order of the key.
+    const ALL: [(Self, Table); 5] = [
+        (Self::Processes, Table::Processes),
+        (Self::Threads, Table::Threads),
+        (Self::States, Table::States),
+        (Self::Waits, Table::Waits),
+        (Self::Groups, Table::Groups),
+    ];
+
+    /// The next one, round about.
     #[must_use]
-    pub const fn next(self) -> Self {
-        match self {
-            Self::Processes => Self::Threads,
-            Self::Threads => Self::States,
-            Self::States => Self::Processes,
-        }
+    pub fn next(self) -> Self {
+        let (next, _) = Self::ALL[(self as usize + 1) % Self::ALL.len()];
+        next
+    }
+
+    /// The table that has such rows.
+    #[must_use]
+    pub const fn table(self) -> Table {
+        Self::ALL[self as usize].1
+    }
+
+    /// The grain of a table, if it is one of processes.
+    #[must_use]
+    pub fn of(table: Table) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, of)| *of == table).map(|(grain, _)| grain)
     }
 }

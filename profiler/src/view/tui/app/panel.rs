@@ -1,13 +1,19 @@
 //! What the panel below a table says about the selected row.
 
+use std::cmp::Reverse;
+
 use crate::batch::ProcessKey;
 use crate::field::Subject;
 use crate::model::Model;
 use crate::model::disk::op_name;
+use crate::model::state::{Class, STATES, named, split};
 use crate::model::task::Usage;
 use crate::view::tui::theme::Band;
 use crate::view::tui::widget::bar::Part;
 use crate::view::tui::widget::hist::Named;
+
+/// The split of a wall time by what it means; the waits of all kinds are one part.
+pub type Parts = [Part; 8];
 
 /// More about one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +29,8 @@ pub struct Panel {
 /// A drawing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
-    /// Where wall time went.
-    Bar([Part; 5]),
+    /// Where wall time went, and the kinds of waits in it, the longest first.
+    Bar(Box<Parts>, Vec<(&'static str, u64)>),
     /// Two distributions.
     Hists(Box<[Named; 2]>),
 }
@@ -43,31 +49,66 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         }
         Subject::Disk(device, op) => disk(model, *device, *op),
         Subject::Syscall(key, call) => syscall(model, *key, *call),
-        Subject::State(..) | Subject::File(..) | Subject::Socket(_) => None,
+        Subject::State(..) | Subject::Wait(..) | Subject::Group(..) | Subject::File(..) | Subject::Socket(_) => None,
     }
 }
 
 fn bar(model: &Model, subject: &Subject, name: &str) -> Panel {
+    let times = usage(model, subject).map_or([0; STATES], split);
+    let states = times.into_iter().enumerate().filter_map(|(number, ns)| Some((named(number)?, ns)));
+    let mut waits: Vec<_> = states
+        .filter(|(state, ns)| *ns > 0 && matches!(state.class, Class::Wait | Class::Idle))
+        .map(|(state, ns)| (state.label, ns))
+        .collect();
+    waits.sort_by_key(|(_, ns)| Reverse(*ns));
     Panel {
         title: format!("{name}: where its time went"),
         span_ns: model.span_ns(),
-        body: Body::Bar(parts(model, subject)),
+        body: Body::Bar(Box::new(parts(model, subject)), waits),
     }
 }
 
 /// The wall time of a process or thread, over the same time as the columns of its row, split; zeros where it is not known.
 #[must_use]
-pub fn parts(model: &Model, subject: &Subject) -> [Part; 5] {
-    let empty = Usage::default();
-    let usage = usage(model, subject).unwrap_or(&empty);
-    [
-        (Band::Run, "cpu", usage.cpu_ns),
-        (Band::Queue, "run queue", usage.runq_wakeup_ns),
-        (Band::Preempted, "preempted", usage.runq_preempted_ns),
-        (Band::Blocked, "blocked", usage.blocked_ns),
-        (Band::Unexplained, "unexplained", usage.unexplained_ns()),
+pub fn parts(model: &Model, subject: &Subject) -> Parts {
+    split_by_class(usage(model, subject).unwrap_or(&Usage::default()))
+}
+
+/// A wall time, split by what it means.
+#[must_use]
+pub fn split_by_class(usage: &Usage) -> Parts {
+    let mut parts = [
+        (Band::Run, "user"),
+        (Band::Kernel, "kernel"),
+        (Band::Queue, "run queue"),
+        (Band::Preempted, "preempted"),
+        (Band::Throttled, "throttled"),
+        (Band::Blocked, "waits"),
+        (Band::Idle, "idle"),
+        (Band::Unexplained, "unexplained"),
     ]
-    .map(|(band, name, amount)| Part { band, name, amount })
+    .map(|(band, name)| Part { band, name, amount: 0 });
+    for (state, ns) in split(usage).into_iter().enumerate().filter_map(|(number, ns)| Some((named(number)?, ns))) {
+        let index = match (state.id, state.class) {
+            ("user", _) => 0,
+            ("cpu", _) => {
+                // Which of both it was, is not known.
+                if ns > 0 {
+                    parts[0].name = "cpu";
+                }
+                0
+            }
+            ("system", _) => 1,
+            ("runq_preempted", _) => 3,
+            ("throttled", _) => 4,
+            (_, Class::Cpu | Class::Queue) => 2,
+            ("unexplained", _) => 7,
+            (_, Class::Wait) => 5,
+            (_, Class::Idle) => 6,
+        };
+        parts[index].amount += ns;
+    }
+    parts
 }
 
 fn usage<'a>(model: &'a Model, subject: &Subject) -> Option<&'a Usage> {

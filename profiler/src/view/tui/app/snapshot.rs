@@ -4,11 +4,13 @@ use crate::batch::{Pressure, Timestamp};
 use crate::field::{self, Subject, Table};
 use crate::finding::{self, Finding};
 use crate::model::Model;
-use crate::model::time::Point;
+use crate::model::task::Usage;
+use crate::model::time::{Point, Tally as _};
 use crate::view::tui::app::App;
 use crate::view::tui::app::arrange::{Grid, position};
 use crate::view::tui::app::list::{List, Mark};
-use crate::view::tui::app::panel::{self, Panel};
+use crate::view::tui::app::panel::{self, Panel, Parts};
+use crate::view::tui::theme::Band;
 use crate::view::tui::widget::bar::Part;
 
 /// What is drawn.
@@ -27,7 +29,7 @@ pub struct View {
     /// Tables of the screen, from the top.
     pub grids: Vec<Grid>,
     /// Time of each row of the first table, where it has a bar.
-    pub bars: Vec<[Part; 5]>,
+    pub bars: Vec<Parts>,
     /// More about the selected row.
     pub panel: Option<Panel>,
 }
@@ -70,6 +72,8 @@ pub struct Header {
 pub struct Host {
     /// CPU time: user, system, idle, waiting for I/O, interrupts, stolen, nanoseconds.
     pub cpu_ns: [u64; 6],
+    /// The wall time of all threads without what they were idle; empty where it is not known.
+    pub threads: Vec<Part>,
     /// Stall time by resource; `None` where the kernel does not tell.
     pub pressure: Vec<(String, Option<Pressure>)>,
     /// The past, the newest last.
@@ -102,7 +106,7 @@ impl View {
 
     /// Bars of a table's rows; none where it has no bars.
     #[must_use]
-    pub fn bars_of(&self, grid: &Grid) -> &[[Part; 5]] {
+    pub fn bars_of(&self, grid: &Grid) -> &[Parts] {
         let has = matches!(grid.sheet.table, Table::Processes | Table::Threads);
         if has { &self.bars } else { &[] }
     }
@@ -148,7 +152,7 @@ fn grid(model: &Model, app: &App, table: Table) -> Grid {
     Grid::new(field::sheet(model, table, &app.scope()), app.pane(List::Rows(table)))
 }
 
-fn bars(model: &Model, grid: &Grid) -> Vec<[Part; 5]> {
+fn bars(model: &Model, grid: &Grid) -> Vec<Parts> {
     // The bar splits all of the wall time, or tells nothing.
     let told = !model.quality.is_missing("sched_switch");
     if !(told && matches!(grid.sheet.table, Table::Processes | Table::Threads)) {
@@ -188,10 +192,20 @@ fn header(model: &Model, newest: Timestamp) -> Header {
     }
 }
 
+fn threads(model: &Model) -> Vec<Part> {
+    if model.quality.is_missing("sched_switch") {
+        return Vec::new();
+    }
+    let mut all = Usage::default();
+    model.processes.values().for_each(|process| all.absorb(&process.usage.sum));
+    panel::split_by_class(&all).into_iter().filter(|part| part.band != Band::Idle).collect()
+}
+
 fn host(model: &Model) -> Host {
     let row = &model.host.row.sum;
     Host {
         cpu_ns: row.cpu_ns,
+        threads: threads(model),
         pressure: row.pressure.iter().map(|(name, pressure)| (name.clone(), *pressure)).collect(),
         history: model.time.history.iter().copied().collect(),
     }

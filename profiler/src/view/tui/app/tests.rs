@@ -4,6 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, Mo
 
 use crate::field::{Subject, Table};
 use crate::model::fixture::process;
+use crate::model::wait::Object;
 use crate::view::tui::app::list::{Direction, List, Mark};
 use crate::view::tui::app::session::Session;
 use crate::view::tui::app::{Effect, Grain, Mode, Msg, Overlay, Play, Playback};
@@ -98,6 +99,26 @@ fn a_process_is_drilled_into_and_left() {
     press(&mut session, "\u{8}");
     assert_eq!((session.app.screen, session.app.grain), (Screen::Processes, Grain::Processes));
     assert_eq!(session.app.scope().process, None);
+}
+
+/// From a state to what is waited on, to that connection; and from a lock to who has it.
+#[test]
+fn a_state_leads_to_its_cause() {
+    let (waits, states) = (List::Rows(Table::Waits), List::Rows(Table::States));
+    let mut session = live();
+    press(&mut session, "2tt/send\n");
+    assert_eq!(session.view.selected(states), Some(0));
+    press(&mut session, "\n");
+    let socket = Subject::Wait(process(640), profiler_common::wait::SEND, Object::Socket(2));
+    assert_eq!(session.app.pane(waits).selected, Some(Mark::Row(socket)));
+    assert_eq!(session.app.scope().process, Some(process(640)));
+    press(&mut session, "\n");
+    assert_eq!(session.app.screen, Screen::Tcp);
+    let connections = List::Rows(Table::Connections);
+    assert_eq!(session.app.pane(connections).selected, Some(Mark::Row(Subject::Socket(2))));
+    press(&mut session, "\u{8}2\u{1b}/lock\n\n\n");
+    assert_eq!((session.app.screen, session.app.grain), (Screen::Processes, Grain::Processes));
+    assert_eq!(pid(&session), Some(812));
 }
 
 #[test]

@@ -110,6 +110,17 @@ fn threads_of_a_process() {
 }
 
 #[test]
+fn states_waits_and_groups() {
+    let mut session = live(LARGE);
+    press(&mut session, "2tt");
+    shot("states_120x40", &session);
+    press(&mut session, "t");
+    shot("waits_120x40", &session);
+    press(&mut session, "t");
+    shot("groups_120x40", &session);
+}
+
+#[test]
 fn overlays() {
     let mut session = live(SMALL);
     press(&mut session, "?");

@@ -5,8 +5,9 @@ use ratatui::layout::Rect;
 use crate::field::{Column, Row, Value};
 use crate::view::tui::app::arrange::Grid;
 use crate::view::tui::app::list::{Direction, Pane};
+use crate::view::tui::app::panel::Parts;
 use crate::view::tui::theme::Role;
-use crate::view::tui::widget::bar::{self, Part};
+use crate::view::tui::widget::bar;
 use crate::view::tui::widget::pen::{Pen, split_top};
 
 /// The flexible column is never narrower: it names the row. A tiny terminal has less of it.
@@ -31,7 +32,7 @@ pub struct Table<'a> {
     /// How it is scrolled, sorted and filtered.
     pub pane: &'a Pane,
     /// A bar per row, or none at all.
-    pub bars: &'a [[Part; 5]],
+    pub bars: &'a [Parts],
     /// Whether keys act on it.
     pub focus: Focus,
     /// What to say when it is empty.
@@ -69,7 +70,7 @@ pub fn shown_ids(columns: &[Column], width: u16) -> Vec<&'static str> {
 
 /// The column under a cell of the headings.
 #[must_use]
-pub fn column_at(columns: &[Column], bars: &[[Part; 5]], area: Rect, x: u16) -> Option<&'static str> {
+pub fn column_at(columns: &[Column], bars: &[Parts], area: Rect, x: u16) -> Option<&'static str> {
     let (placed, bar) = layout(columns, bars, area);
     if bar.is_some_and(|bar| bar.x <= x) {
         return None;
@@ -130,7 +131,7 @@ pub fn mark(pen: &mut Pen<'_>, line: Rect, focus: Focus) {
 }
 
 /// Places columns, and bars if there are any and room for them: they say more than the columns that they push out.
-fn layout(columns: &[Column], bars: &[[Part; 5]], area: Rect) -> (Vec<Placed>, Option<Rect>) {
+fn layout(columns: &[Column], bars: &[Parts], area: Rect) -> (Vec<Placed>, Option<Rect>) {
     if bars.is_empty() || area.width < BARS_MIN {
         return (place(columns, area), None);
     }

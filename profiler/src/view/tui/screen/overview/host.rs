@@ -23,7 +23,7 @@ const PRESSURE: u16 = 25;
 pub(super) fn heights(view: &View, width: u16) -> (u16, u16) {
     let series = u16::try_from(series(&[], &[]).len()).unwrap_or_default();
     let lines = if width < COLUMNS_MIN { series } else { series.div_ceil(2) };
-    let now = cpu_height(view, width) + pressure_height(view, width);
+    let now = bar_height(&cpu_parts(view), width) + threads_height(view, width) + pressure_height(view, width);
     (now, now + 1 + lines)
 }
 
@@ -32,15 +32,22 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, view: &View) {
     if area.is_empty() {
         return;
     }
-    let (top, rest) = split_top(area, cpu_height(view, area.width));
-    cpu(pen, top, view);
+    let parts = cpu_parts(view);
+    let (top, rest) = split_top(area, bar_height(&parts, area.width));
+    bar_of(pen, top, "CPU time", &span(view), &parts);
+    let (top, rest) = split_top(rest, threads_height(view, area.width));
+    bar_of(pen, top, "Threads that are not idle", &span(view), &view.host.threads);
     let (top, rest) = split_top(rest, pressure_height(view, area.width));
     pressure(pen, top, view);
     timeline(pen, rest, &view.host.history, &view.header.missing_probes);
 }
 
-fn cpu_height(view: &View, width: u16) -> u16 {
-    2 + bar::legend_height(&cpu_parts(view), width.saturating_sub(2))
+fn bar_height(parts: &[Part], width: u16) -> u16 {
+    2 + bar::legend_height(parts, width.saturating_sub(2))
+}
+
+fn threads_height(view: &View, width: u16) -> u16 {
+    if view.host.threads.is_empty() { 0 } else { bar_height(&view.host.threads, width) }
 }
 
 fn pressure_height(view: &View, width: u16) -> u16 {
@@ -49,13 +56,15 @@ fn pressure_height(view: &View, width: u16) -> u16 {
     if count == 0 { 0 } else { 1 + count.div_ceil(per_line) }
 }
 
-fn cpu(pen: &mut Pen<'_>, area: Rect, view: &View) {
-    let (title, body) = split_top(area, 1);
-    pen.title(title, "CPU time", &span(view));
-    let parts = cpu_parts(view);
+fn bar_of(pen: &mut Pen<'_>, area: Rect, title: &str, span: &str, parts: &[Part]) {
+    if area.is_empty() {
+        return;
+    }
+    let (head, body) = split_top(area, 1);
+    pen.title(head, title, span);
     let body = inset(body);
-    bar::draw(pen, body, &parts);
-    bar::legend(pen, split_top(body, 1).1, &parts);
+    bar::draw(pen, body, parts);
+    bar::legend(pen, split_top(body, 1).1, parts);
 }
 
 fn cpu_parts(view: &View) -> [Part; 6] {

@@ -1,0 +1,146 @@
+//! The scheduler's own books of a task, and what they have more than at its last switch away.
+//!
+//! SAFETY: typed loads of the kernel's own structs; a thread's record is written by the thread itself, or before anybody
+//! else knows it.
+
+use profiler_common::offset::ABSENT;
+use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, state};
+
+use super::thread::Thread;
+use crate::kernel::{Object, address_of, follow_current, offset, read_current};
+
+/// Readings at one moment.
+pub struct Clocks {
+    /// `se.sum_exec_runtime`
+    exec_ns: u64,
+    /// `sched_info.run_delay`
+    delay_ns: u64,
+    /// The queue that it is on, and how long that has been without quota in all; 0 where groups have none.
+    queue: u64,
+    throttled_ns: u64,
+}
+
+/// Where the time since a thread's last switch away went. It adds up to the wall time, unless clocks disagree.
+#[derive(Default)]
+pub struct Since {
+    /// Waited.
+    pub wait_ns: u64,
+    /// Wanted a CPU, [`Self::throttled_ns`] left out.
+    pub queued_ns: u64,
+    /// Wanted a CPU while its group had no quota.
+    pub throttled_ns: u64,
+    /// On a CPU, and not in the scheduler's book yet.
+    pub cpu_ns: u64,
+    /// Taken from its time on the CPU, by interrupts or the hypervisor.
+    pub unexplained_ns: u64,
+    /// On the run queue by the kernel's book, but not in truth. Since 6.12 a thread that sleeps may stay on its run queue for a
+    /// while; if it is moved to another CPU meanwhile, or woken before it has left its own, it is booked as queued from then on.
+    pub excess_ns: u64,
+    /// The clocks disagree by more than they may.
+    pub skewed: bool,
+}
+
+impl Clocks {
+    #[inline(always)]
+    pub fn of(task: Object) -> Self {
+        let (queue, throttled_ns) = quota_of(task);
+        Self {
+            exec_ns: read_current(task, offset!(task_exec_ns)),
+            delay_ns: read_current(task, offset!(task_run_delay_ns)),
+            queue,
+            throttled_ns,
+        }
+    }
+
+    /// What they have more than at the last switch away, of a thread that is in a [`state`]; if that is [`state::ENDED`], the
+    /// thread is about to leave its CPU.
+    #[inline(always)]
+    pub fn since(&self, thread: *mut Thread, now: u64, state: u32) -> Since {
+        let (preempted, switched, woke) = unsafe { ((*thread).preempted != 0, (*thread).switch_ns, (*thread).woke_ns) };
+        let wall = now.wrapping_sub(switched);
+        // How long it waited before it was woken; 0 if that is not known.
+        let waited = if preempted { 0 } else { less(woke, switched) };
+        let mut since = Since::default();
+        match state {
+            state::QUEUED => {
+                since.wait_ns = if preempted || waited != 0 { waited } else { wall };
+                since.queued_ns = wall.wrapping_sub(since.wait_ns);
+            }
+            state::RUNNING | state::ENDED => self.settle(&mut since, thread, wall, waited, state == state::RUNNING),
+            _ => since.wait_ns = wall,
+        }
+        since
+    }
+
+    /// The books of a thread that has a CPU again.
+    #[inline(always)]
+    fn settle(&self, since: &mut Since, thread: *mut Thread, wall: u64, waited: u64, runs: bool) {
+        let (ran, delayed, preempted) = unsafe {
+            let ran = self.exec_ns.wrapping_sub((*thread).exec_mark_ns);
+            (ran, self.delay_ns.wrapping_sub((*thread).delay_mark_ns), (*thread).preempted != 0)
+        };
+        let slack = CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT);
+        let off = less(wall, ran);
+        let room = less(off, waited);
+        // Where the kernel may be wrong. The clocks of an emulator differ by more than the slack, but by a small part.
+        let wrong = offset!(task_sched_delayed) != ABSENT && delayed > room + (room >> 2) + slack;
+        let queued = if wrong { room } else { delayed };
+        let rest = less(off, queued);
+        since.excess_ns = delayed.wrapping_sub(queued);
+        since.skewed = ran.wrapping_add(queued) > wall + slack;
+        since.wait_ns = if preempted || runs && waited != 0 && waited < rest { waited } else { rest };
+        let rest = rest.wrapping_sub(since.wait_ns);
+        (since.cpu_ns, since.unexplained_ns) = if runs { (rest, 0) } else { (0, rest) };
+        since.throttled_ns = self.throttled(thread, queued);
+        since.queued_ns = queued.wrapping_sub(since.throttled_ns);
+    }
+
+    /// The part of a time on the run queue in which that had no quota. The kernel books this when there is quota again, before
+    /// the thread runs; on another queue than before, nobody knows it.
+    #[inline(always)]
+    fn throttled(&self, thread: *mut Thread, queued: u64) -> u64 {
+        let (queue, mark) = unsafe { ((*thread).queue, (*thread).throttled_mark_ns) };
+        let grown = self.throttled_ns.wrapping_sub(mark);
+        match self.queue == queue {
+            true if grown < queued => grown,
+            true => queued,
+            false => 0,
+        }
+    }
+
+    /// A switch away begins here.
+    #[inline(always)]
+    pub fn mark(&self, thread: *mut Thread, now: u64) {
+        unsafe {
+            (*thread).switch_ns = now;
+            (*thread).exec_mark_ns = self.exec_ns;
+            (*thread).delay_mark_ns = self.delay_ns;
+            (*thread).queue = self.queue;
+            (*thread).throttled_mark_ns = self.throttled_ns;
+        }
+    }
+}
+
+/// `a - b`, or 0.
+#[inline(always)]
+fn less(a: u64, b: u64) -> u64 {
+    if a > b { a - b } else { 0 }
+}
+
+/// A task's queue as a number, and how long that has been without quota.
+#[inline(always)]
+fn quota_of(task: Object) -> (u64, u64) {
+    if offset!(cfs_throttled_ns) == ABSENT || offset!(task_cfs_rq) == ABSENT {
+        return (0, 0);
+    }
+    let queue = follow_current(task, offset!(task_cfs_rq));
+    (address_of(queue), read_current(queue, offset!(cfs_throttled_ns)))
+}
+
+/// Whether a task's queue has no quota now.
+#[inline(always)]
+pub fn is_throttled(task: Object) -> bool {
+    offset!(cfs_throttle_count) != ABSENT
+        && offset!(task_cfs_rq) != ABSENT
+        && read_current::<u32>(follow_current(task, offset!(task_cfs_rq)), offset!(cfs_throttle_count)) != 0
+}
