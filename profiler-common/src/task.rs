@@ -51,6 +51,8 @@ pub struct TaskRecord {
     pub throttled_ns: u64,
     /// Part of it in which it was on a CPU: the book is wrong.
     pub excess_ns: u64,
+    /// Part of the on-CPU time in which it freed memory for itself, up to the last switch or the end of that, since we watch.
+    pub reclaim_cpu_ns: u64,
     /// Blocked time of all finished waits, since we watch.
     pub blocked_ns: u64,
     /// When the thread left its CPU last, or when we first saw it; 0 if neither.
@@ -125,4 +127,4 @@ pub struct TaskRecord {
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<TaskRecord>() == 296);
+const _: () = assert!(size_of::<TaskRecord>() == 304);

@@ -125,6 +125,7 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
     unsafe {
         if (*thread).switch_ns != 0 {
             let since = clocks.since(thread, now, state::ENDED);
+            since.book_reclaim(thread, now);
             (*thread).throttled_ns += since.throttled_ns;
             (*thread).excess_ns += since.excess_ns;
             if (*thread).preempted != 0 {

@@ -138,6 +138,8 @@ pub struct TaskRow {
     pub user_ns: u64,
     /// The same in the kernel.
     pub system_ns: u64,
+    /// Part of the on-CPU time in which it freed memory for itself (direct reclaim, of the host or of its control group).
+    pub reclaim_cpu_ns: u64,
     /// Blocked time by [`profiler_common::wait`]: of what it waited for. What interrupts took is unexplained.
     pub waits: [u64; WAITS],
     /// Run-queue time after a wake-up.

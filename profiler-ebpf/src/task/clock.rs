@@ -40,6 +40,20 @@ pub struct Since {
     pub skewed: bool,
 }
 
+impl Since {
+    /// Books time on a CPU in which the thread freed memory, until now: since it began to, or since it has a CPU again.
+    #[inline(always)]
+    pub fn book_reclaim(&self, thread: *mut Thread, now: u64) {
+        unsafe {
+            let (began, switched) = ((*thread).reclaim_since_ns, (*thread).switch_ns);
+            if began != 0 {
+                let off = self.wait_ns + self.queued_ns + self.throttled_ns + self.unexplained_ns;
+                (*thread).reclaim_cpu_ns += if began > switched { less(now, began) } else { less(now, switched + off) };
+            }
+        }
+    }
+}
+
 impl Clocks {
     #[inline(always)]
     pub fn of(task: Object) -> Self {
@@ -57,14 +71,15 @@ impl Clocks {
     #[inline(always)]
     pub fn since(&self, thread: *mut Thread, now: u64, state: u32) -> Since {
         let (preempted, switched, woke) = unsafe { ((*thread).preempted != 0, (*thread).switch_ns, (*thread).woke_ns) };
-        let wall = now.wrapping_sub(switched);
+        // It may have switched since the iterator looked at the clock.
+        let wall = less(now, switched);
         // How long it waited before it was woken; 0 if that is not known.
         let waited = if preempted { 0 } else { less(woke, switched) };
         let mut since = Since::default();
         match state {
             state::QUEUED => {
                 since.wait_ns = if preempted || waited != 0 { waited } else { wall };
-                since.queued_ns = wall.wrapping_sub(since.wait_ns);
+                since.queued_ns = less(wall, since.wait_ns);
             }
             state::RUNNING | state::ENDED => self.settle(&mut since, thread, wall, waited, state == state::RUNNING),
             _ => since.wait_ns = wall,

@@ -74,6 +74,7 @@ pub fn books(record: &mut TaskRecord, thread: *mut Thread, task: Object) {
         record.preempted_ns = (*thread).preempted_ns;
         record.throttled_ns = (*thread).throttled_ns;
         record.excess_ns = (*thread).excess_ns;
+        record.reclaim_cpu_ns = (*thread).reclaim_cpu_ns;
         if (*thread).switch_ns != 0 {
             let since = Clocks::of(task).since(thread, record.at_ns, record.state);
             record.open_wait_ns = since.wait_ns;

@@ -41,6 +41,10 @@ pub struct Thread {
     pub throttled_mark_ns: u64,
     /// `ioac.read_bytes` at its last wait for I/O.
     pub read_mark: u64,
+    /// When it began to free memory for itself, or 0.
+    pub reclaim_since_ns: u64,
+    /// See [`profiler_common::task::TaskRecord`].
+    pub reclaim_cpu_ns: u64,
     /// Address of the kernel lock that it is about to sleep for, or 0.
     pub lock: u64,
     /// Number of the call in which it waits, or [`profiler_common::task::NO_CALL`].

@@ -143,6 +143,7 @@ fn any_task(random: &mut Random) -> TaskRow {
         runq_wakeup_ns: random.int(),
         runq_preempted_ns: random.int(),
         throttled_ns: random.int(),
+        reclaim_cpu_ns: random.int(),
         blocked_ns: random.int(),
         switches_voluntary: random.int(),
         switches_involuntary: random.int(),

@@ -96,6 +96,7 @@ columns! {
         27 => woke_wait: Option<u32> as Plain,
         28 => waker_pid: Option<u32> as Plain,
         29 => waker_start_ns: Option<u64> as Plain,
+        30 => reclaim_cpu_ns: u64 as Plain,
     }
 
     CallRow = 3 {

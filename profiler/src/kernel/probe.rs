@@ -171,6 +171,11 @@ pub const PROBES: &[Probe] = &[
         after: Some("contention_end"),
         ..hook("contention_begin", &[], "nothing; waits for kernel locks count as waits of the call that they are in")
     },
+    // Who never hears of the end would reclaim for ever.
+    reclaim("mm_vmscan_direct_reclaim_end", None),
+    reclaim("mm_vmscan_direct_reclaim_begin", Some("mm_vmscan_direct_reclaim_end")),
+    reclaim("mm_vmscan_memcg_reclaim_end", None),
+    reclaim("mm_vmscan_memcg_reclaim_begin", Some("mm_vmscan_memcg_reclaim_end")),
     // What a CPU has counted becomes the thread's at the switch away from it.
     Probe {
         after: Some("sched_switch"),
@@ -201,6 +206,11 @@ pub const PROBES: &[Probe] = &[
 
 const fn hook(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
     Probe { name, at: At::Tracepoint(name), needs, after: None, without, fewer: None }
+}
+
+const fn reclaim(name: &'static str, end: Option<&'static str>) -> Probe {
+    let after = if end.is_some() { end } else { Some("sched_switch") };
+    Probe { after, ..hook(name, &[], "nothing; freeing memory counts as time in the kernel") }
 }
 
 const fn sampled(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {

@@ -81,24 +81,27 @@ pub fn wait_of(number: u32) -> Option<u32> {
 /// Time in each state, by number. The sum is the wall time.
 ///
 /// User and kernel CPU time are the exact CPU time, split by the timer ticks that met either; without a tick, it is not known
-/// which it was. Wall time that is in no book is unexplained. Where the scheduler's books have more than there was, which its
+/// which it was. What of it was spent on freeing memory counts as reclaim, with the waits of that. Wall time that is in no book is unexplained. Where the scheduler's books have more than there was, which its
 /// run-queue time has at times, the excess is taken off that.
 #[must_use]
 pub fn split(usage: &Usage) -> [u64; STATES] {
     let mut times = [0; STATES];
+    let reclaim_ns = usage.reclaim_cpu_ns.min(usage.cpu_ns);
     let ticks = usage.user_ns + usage.system_ns;
     if ticks == 0 {
-        times[2] = usage.cpu_ns;
+        times[2] = usage.cpu_ns - reclaim_ns;
     } else {
         let user = u128::from(usage.cpu_ns) * u128::from(usage.user_ns) / u128::from(ticks);
-        times[0] = u64::try_from(user).unwrap_or(usage.cpu_ns);
-        times[1] = usage.cpu_ns - times[0];
+        // Freeing memory is the kernel's work, however few ticks it met.
+        times[0] = u64::try_from(user).unwrap_or(usage.cpu_ns).min(usage.cpu_ns - reclaim_ns);
+        times[1] = usage.cpu_ns - times[0] - reclaim_ns;
     }
     times[3] = usage.runq_wakeup_ns;
     times[4] = usage.runq_preempted_ns;
     times[5] = usage.throttled_ns;
     times[6] = usage.parked_ns;
     times[AWAKE.len()..].copy_from_slice(&usage.waits[..NAMES.len()]);
+    times[AWAKE.len() + wait::RECLAIM as usize] += reclaim_ns;
     let told: u64 = times.iter().sum();
     times[AWAKE.len() + wait::UNEXPLAINED as usize] += usage.wall_ns.saturating_sub(told);
     let mut excess = told.saturating_sub(usage.wall_ns);
@@ -126,6 +129,9 @@ mod tests {
         let told: Vec<_> = (0..STATES).filter(|number| times[*number] > 0).collect();
         let told: Vec<_> = told.iter().map(|number| (named(*number).unwrap().id, times[*number])).collect();
         assert_eq!(told, [("user", 100), ("system", 200), ("runq_wakeup", 20), ("unexplained", 80), ("futex", 600)]);
+        usage.reclaim_cpu_ns = 150;
+        let times = split(&usage);
+        assert_eq!((times[..2].to_vec(), times.iter().sum::<u64>()), (vec![100, 50], usage.wall_ns));
     }
 
     #[test]

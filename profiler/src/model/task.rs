@@ -25,6 +25,8 @@ pub struct Usage {
     pub user_ns: u64,
     /// The same in the kernel.
     pub system_ns: u64,
+    /// Part of the on-CPU time in which threads freed memory for themselves.
+    pub reclaim_cpu_ns: u64,
     /// Blocked time by [`profiler_common::wait`], and what interrupts took.
     pub waits: [u64; WAITS],
     /// Intervals that threads slept through in a wait that had lasted for [`PARKED_NS`]; not in [`Self::waits`].
@@ -80,6 +82,7 @@ impl Tally<TaskRow> for Usage {
         self.blocked_ns += row.blocked_ns;
         self.user_ns += row.user_ns;
         self.system_ns += row.system_ns;
+        self.reclaim_cpu_ns += row.reclaim_cpu_ns;
         add_each(&mut self.waits, &row.waits);
         if let Some((kind, ns)) = parked(row) {
             self.waits[kind] -= ns;
@@ -104,6 +107,7 @@ impl Tally<Usage> for Usage {
         self.blocked_ns += other.blocked_ns;
         self.user_ns += other.user_ns;
         self.system_ns += other.system_ns;
+        self.reclaim_cpu_ns += other.reclaim_cpu_ns;
         add_each(&mut self.waits, &other.waits);
         self.parked_ns += other.parked_ns;
         self.switches_voluntary += other.switches_voluntary;
