@@ -8,8 +8,10 @@ pub(crate) mod kernel {
     pub mod device;
     pub mod network;
     pub mod observe;
+    mod taskstats;
     mod trace;
 
+    mod clock;
     mod disk;
     mod doctor;
     mod file;
