@@ -13,4 +13,5 @@ mod guest {
     mod disk;
     mod group;
     mod network;
+    mod swap;
 }

@@ -5,13 +5,13 @@
 
 pub(crate) mod kernel {
     pub mod child;
+    pub mod clock;
     pub mod device;
     pub mod network;
     pub mod observe;
-    mod taskstats;
+    pub mod taskstats;
     mod trace;
 
-    mod clock;
     mod disk;
     mod doctor;
     mod file;

@@ -29,39 +29,49 @@ impl Drop for Accounting {
     }
 }
 
-/// Times of a thread since its birth, nanoseconds.
-#[expect(clippy::struct_field_names, reason = "the unit of each number is part of its name")]
-#[derive(Clone, Copy, Debug)]
-pub struct Delays {
-    /// On a CPU.
-    pub cpu_ns: u64,
-    /// Runnable, and not on a CPU.
-    pub queued_ns: u64,
-    /// Waiting for I/O: asleep in `io_schedule`.
-    pub io_ns: u64,
-}
+/// Members of `struct taskstats` by place: nanoseconds since a thread was born. On a CPU …
+pub const CPU: usize = 72;
+/// … runnable and not on a CPU, …
+pub const QUEUED: usize = 24;
+/// … asleep until I/O has ended.
+pub const IO: usize = 40;
 
 const NLM_F_REQUEST: u16 = 1;
 const CMD_GET: u8 = 1;
 const ATTRIBUTE_PID: u16 = 1;
 const TYPE_STATS: u16 = 3;
 const TYPE_AGGREGATE: u16 = 4;
+const GENL_ID_CTRL: u16 = 16;
 const CTRL_GETFAMILY: u8 = 3;
 const CTRL_FAMILY_ID: u16 = 1;
 const CTRL_FAMILY_NAME: u16 = 2;
 
-/// Of a thread.
-pub fn delays(tid: u32) -> Delays {
-    let socket = Socket::new();
-    let answer = socket.ask(0x10, CTRL_GETFAMILY, CTRL_FAMILY_NAME, b"TASKSTATS\0");
-    let family = attribute(&answer, CTRL_FAMILY_ID);
-    let family = u16::from_ne_bytes(family[..2].try_into().unwrap());
-    let answer = socket.ask(family, CMD_GET, ATTRIBUTE_PID, &tid.to_ne_bytes());
-    let stats = attribute(attribute(&answer, TYPE_AGGREGATE), TYPE_STATS);
-    let number = |at: usize| u64::from_ne_bytes(stats[at..at + 8].try_into().unwrap());
-    // Version 15 (6.14) has other members in between; version 16 has undone that.
-    assert_ne!(u16::from_ne_bytes([stats[0], stats[1]]), 15, "no test knows this version's layout");
-    Delays { queued_ns: number(24), io_ns: number(40), cpu_ns: number(72) }
+/// All that is known of a thread.
+#[derive(Debug)]
+pub struct Stats(Vec<u8>);
+
+impl Stats {
+    pub fn of(tid: u32) -> Self {
+        let socket = Socket::new();
+        let answer = socket.ask(GENL_ID_CTRL, CTRL_GETFAMILY, CTRL_FAMILY_NAME, b"TASKSTATS\0");
+        let family = attribute(&answer, CTRL_FAMILY_ID);
+        let family = u16::from_ne_bytes(family[..2].try_into().unwrap());
+        let answer = socket.ask(family, CMD_GET, ATTRIBUTE_PID, &tid.to_ne_bytes());
+        let stats = Self(attribute(attribute(&answer, TYPE_AGGREGATE), TYPE_STATS).to_owned());
+        // Version 15 (6.14) has other members in between, which version 16 has moved to the end.
+        assert_ne!(stats.version(), 15, "no test knows this version's layout");
+        stats
+    }
+
+    /// Of the struct: each has all members of those before.
+    pub fn version(&self) -> u16 {
+        u16::from_ne_bytes([self.0[0], self.0[1]])
+    }
+
+    /// A member.
+    pub fn number(&self, member: usize) -> u64 {
+        u64::from_ne_bytes(self.0[member..member + 8].try_into().unwrap())
+    }
 }
 
 struct Socket(OwnedFd);

@@ -1,0 +1,101 @@
+//! Memory that was swapped out, against the kernel's delay accounting.
+
+use std::ffi::CString;
+use std::fs::OpenOptions;
+use std::hint::black_box;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use profiler_common::wait;
+
+use super::group::{Group, is_version_1};
+use crate::kernel::child::{Child, fork};
+use crate::kernel::clock::{be_first, compare, sleeps};
+use crate::kernel::device::LoopDevice;
+use crate::kernel::observe::{every, observe};
+use crate::kernel::taskstats::{Accounting, IO, Stats};
+
+const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
+const MUCH: usize = 128 * MIB;
+const LITTLE: usize = 16 * MIB;
+
+/// Member of `struct taskstats`: waits for memory that was swapped out.
+const SWAPPED: usize = 56;
+
+/// A disk that memory is swapped to, until dropped.
+struct Swap(LoopDevice);
+
+impl Swap {
+    /// Its first page is as `mkswap` makes it (`union swap_header`).
+    fn new(mebibytes: usize) -> Self {
+        let disk = LoopDevice::uncached(mebibytes);
+        let mut header = vec![0; PAGE];
+        let last_page = u32::try_from(mebibytes * MIB / PAGE - 1).unwrap();
+        header[1024..1028].copy_from_slice(&1u32.to_ne_bytes());
+        header[1028..1032].copy_from_slice(&last_page.to_ne_bytes());
+        header[PAGE - 10..].copy_from_slice(b"SWAPSPACE2");
+        let file = OpenOptions::new().write(true).open(&disk.path).unwrap();
+        file.write_all_at(&header, 0).unwrap();
+        file.sync_all().unwrap();
+        let swap = Self(disk);
+        // SAFETY: the string lives until the call returns.
+        let result = unsafe { libc::swapon(swap.path().as_ptr(), 0) };
+        assert_eq!(result, 0, "swapon: {}", io::Error::last_os_error());
+        swap
+    }
+
+    fn path(&self) -> CString {
+        CString::new(self.0.path.as_str()).unwrap()
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        // SAFETY: the string lives until the call returns.
+        if unsafe { libc::swapoff(self.path().as_ptr()) } != 0 {
+            eprintln!("swapoff: {}", io::Error::last_os_error());
+        }
+    }
+}
+
+/// While it is watched, it only fetches what was swapped out before: nobody reclaims anything.
+#[test]
+fn memory_that_was_swapped_out_as_in_taskstats() {
+    let (group, _swap, _accounting) = (Group::new("memory"), Swap::new(256), Accounting::on());
+    limit(&group, LITTLE);
+    let mut child = fork(|parent| {
+        group.enter();
+        be_first();
+        let mut memory = vec![0u8; MUCH];
+        memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+        parent.say([1]);
+        parent.hear();
+        memory.iter().step_by(PAGE).for_each(|byte| _ = black_box(*byte));
+        parent.say([1]);
+        parent.hear();
+    });
+    let before = done(&mut child);
+    limit(&group, 2 * MUCH);
+    let seen = observe(&every(50), || {
+        child.say(1);
+        done(&mut child)
+    });
+    // Since 5.17 (a3d5dc908a5f), of which this version is, too, such waits are like all other I/O.
+    let member = if before.version() >= 11 { IO } else { SWAPPED };
+    let truth = seen.said.number(member) - before.number(member);
+    compare("page faults", seen.sum(child.pid, |row| row.waits[wait::FAULT as usize]), truth);
+    child.kill();
+}
+
+fn limit(group: &Group, bytes: usize) {
+    let name = if is_version_1() { "memory.limit_in_bytes" } else { "memory.max" };
+    group.set(name, &bytes.to_string());
+}
+
+/// What the kernel says of a child that has just said that it is done.
+fn done(child: &mut Child) -> Stats {
+    child.hear::<1>();
+    sleeps(child);
+    Stats::of(child.pid)
+}
