@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -41,7 +42,12 @@ impl Group {
 
     /// Writes one of its files.
     pub fn set(&self, name: &str, value: &str) {
-        fs::write(self.folder().join(name), value).unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.try_set(name, value).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// Writes one of its files, if the kernel can do what that means.
+    pub fn try_set(&self, name: &str, value: &str) -> io::Result<()> {
+        fs::write(self.folder().join(name), value)
     }
 
     /// A number of its `cpu.stat`.

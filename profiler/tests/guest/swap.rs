@@ -1,7 +1,7 @@
 //! Memory that was swapped out, against the kernel's delay accounting.
 
 use std::ffi::CString;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -12,7 +12,7 @@ use super::group::{Group, is_version_1};
 use crate::kernel::child::{Child, fork};
 use crate::kernel::clock::{be_first, compare, sleeps};
 use crate::kernel::device::LoopDevice;
-use crate::kernel::observe::{every, observe};
+use crate::kernel::observe::{every, observe, until};
 use crate::kernel::taskstats::{Accounting, IO, Stats};
 
 const MIB: usize = 1 << 20;
@@ -63,7 +63,6 @@ impl Drop for Swap {
 #[test]
 fn memory_that_was_swapped_out_as_in_taskstats() {
     let (group, _swap, _accounting) = (Group::new("memory"), Swap::new(256), Accounting::on());
-    limit(&group, LITTLE);
     let mut child = fork(|parent| {
         group.enter();
         be_first();
@@ -75,8 +74,9 @@ fn memory_that_was_swapped_out_as_in_taskstats() {
         parent.say([1]);
         parent.hear();
     });
-    let before = done(&mut child);
-    limit(&group, 2 * MUCH);
+    done(&mut child);
+    swap_out(&group, &child);
+    let before = Stats::of(child.pid);
     let seen = observe(&every(50), || {
         child.say(1);
         done(&mut child)
@@ -88,9 +88,23 @@ fn memory_that_was_swapped_out_as_in_taskstats() {
     child.kill();
 }
 
-fn limit(group: &Group, bytes: usize) {
-    let name = if is_version_1() { "memory.limit_in_bytes" } else { "memory.max" };
-    group.set(name, &bytes.to_string());
+/// Has the kernel swap a child's memory out, by a limit that is lifted then.
+fn swap_out(group: &Group, child: &Child) {
+    let (name, none) = if is_version_1() { ("memory.limit_in_bytes", "-1") } else { ("memory.high", "max") };
+    let status = format!("/proc/{}/status", child.pid);
+    until("most of the memory is swapped out", || {
+        // Version 1 refuses a limit that it does not get down to at once.
+        drop(group.try_set(name, &LITTLE.to_string()));
+        let status = fs::read_to_string(&status).unwrap();
+        let mut lines = status.lines();
+        let swapped =
+            lines.find_map(|line| line.strip_prefix("VmSwap:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        match swapped {
+            Some(kibibytes) if kibibytes * 1024 >= MUCH / 4 * 3 => Ok(()),
+            _ => Err(status),
+        }
+    });
+    group.set(name, none);
 }
 
 /// What the kernel says of a child that has just said that it is done.
