@@ -241,41 +241,48 @@ fn make_long_calls(long: Duration) {
 /// of an interval, and the kernel's clocks tick for all of it.
 #[test]
 fn all_cpu_time_as_in_proc_stat_and_schedstat() {
-    let _load: Vec<_> = (0..available_parallelism().unwrap().get()).flat_map(load).collect();
+    let cpus = available_parallelism().unwrap().get();
+    let _load: Vec<_> = (0..cpus).flat_map(load).collect();
     let seen = observe(&every(50), || {
         let before = Host::now();
-        thread::sleep(Duration::from_secs(5));
+        thread::sleep(Duration::from_secs(8));
         (before, Host::now())
     });
     let (before, after) = &seen.said;
-    let known: HashSet<u32> = seen.batches.iter().flat_map(|batch| &batch.tasks).map(|row| row.process.pid).collect();
+    let grown: Vec<u64> = after.stat.iter().zip(before.stat).map(|(after, before)| after - before).collect();
+    let [user, nice, system, _, _, irq, softirq, steal] = grown[..] else { panic!("{grown:?}") };
+    println!("/proc/stat: {grown:?}");
+    let apart = if interrupts_are_apart() { irq + softirq } else { 0 };
+    // A machine that is emulated loses ticks: it counts less than the time that has passed.
+    let ticks = grown.iter().sum::<u64>() as f64 / ((after.stat_ns - before.stat_ns) * cpus as u64) as f64;
+    figure_of_test("ticks that came", format!("{:.1} %", ticks * 100.0));
+    if ticks > 0.99 {
+        let ours = used(&seen, before.stat_ns, after.stat_ns);
+        compare_within(0.01, "/proc/stat", ours + apart, user + nice + system + irq + softirq);
+    }
+    // It counts all that keeps a thread from its next switch.
+    if let (Some(before_ns), Some(after_ns)) = (before.ran_ns, after.ran_ns) {
+        let ours = used(&seen, before.schedstat_ns, after.schedstat_ns);
+        compare_within(0.01, "/proc/schedstat", ours + apart + steal, after_ns - before_ns);
+    }
+    assert!(ticks > 0.99 || before.ran_ns.is_some(), "nothing to compare with");
+}
+
+/// CPU time of all threads between two moments.
+fn used(seen: &Seen<(Host, Host)>, begin_ns: u64, end_ns: u64) -> u64 {
     let in_window = |batch: &Batch| {
-        let (from, until) = (batch.from.0.max(before.at_ns), batch.until.0.min(after.at_ns));
+        let part = batch.until.0.min(end_ns).saturating_sub(batch.from.0.max(begin_ns));
         let all: u64 = batch.tasks.iter().map(|row| row.cpu_ns).sum();
-        all * until.saturating_sub(from) / (batch.until.0 - batch.from.0).max(1)
+        all * part / (batch.until.0 - batch.from.0).max(1)
     };
-    let ours: u64 = seen.batches.iter().map(in_window).sum();
     // Some kernel hides processes from programs.
+    let known: HashSet<u32> = seen.batches.iter().flat_map(|batch| &batch.tasks).map(|row| row.process.pid).collect();
+    let (before, after) = &seen.said;
     let hidden = |(tid, (pid, cpu_ns)): (&u32, &(u32, u64))| match before.threads.get(tid) {
         Some((_, before_ns)) if !known.contains(pid) => cpu_ns - before_ns,
         _ => 0,
     };
-    let ours = ours + after.threads.iter().map(hidden).sum::<u64>();
-    let grown: Vec<u64> = after.stat.iter().zip(before.stat).map(|(after, before)| after - before).collect();
-    let [user, nice, system, _, _, irq, softirq, steal] = grown[..] else { panic!("{grown:?}") };
-    let (apart, cpus) =
-        (if interrupts_are_apart() { irq + softirq } else { 0 }, available_parallelism().unwrap().get());
-    // A machine that is emulated loses ticks: it counts less than the time that has passed.
-    let ticks = grown.iter().sum::<u64>() as f64 / ((after.at_ns - before.at_ns) * cpus as u64) as f64;
-    figure_of_test("ticks that came", format!("{:.1} %", ticks * 100.0));
-    if ticks > 0.99 {
-        compare_within(0.01, "/proc/stat", ours + apart, user + nice + system + irq + softirq);
-    }
-    // It counts all that keeps a thread from its next switch.
-    if let (Some(before), Some(after)) = (before.ran_ns, after.ran_ns) {
-        compare_within(0.01, "/proc/schedstat", ours + apart + steal, after - before);
-    }
-    assert!(ticks > 0.99 || before.ran_ns.is_some(), "nothing to compare with");
+    seen.batches.iter().map(in_window).sum::<u64>() + after.threads.iter().map(hidden).sum::<u64>()
 }
 
 /// Whether the kernel takes the time of interrupts off that of the threads that they interrupt (`IRQ_TIME_ACCOUNTING`).
@@ -309,11 +316,12 @@ fn yield_to_all() {
     unsafe { libc::nice(10) };
 }
 
-/// What the kernel says of all CPUs at one moment.
+/// What the kernel says of all CPUs, and when.
 struct Host {
-    at_ns: u64,
+    stat_ns: u64,
     /// Numbers of the first line of `/proc/stat`, in nanoseconds.
     stat: [u64; 8],
+    schedstat_ns: u64,
     /// Time in which CPUs were run on by threads, where the kernel tells.
     ran_ns: Option<u64>,
     /// Process and CPU time of each thread.
@@ -322,19 +330,25 @@ struct Host {
 
 impl Host {
     fn now() -> Self {
-        let threads = threads();
-        let stat = fs::read_to_string("/proc/stat").unwrap();
-        let at_ns = clock(libc::CLOCK_MONOTONIC);
-        let ran = fs::read_to_string("/proc/schedstat").ok();
+        const USER_HZ: u64 = 100;
         let number = |word: Option<&str>| -> u64 { word.unwrap().parse().unwrap() };
+        let threads = threads();
+        let begin_ns = clock(libc::CLOCK_MONOTONIC);
+        let stat = fs::read_to_string("/proc/stat").unwrap();
+        let between_ns = clock(libc::CLOCK_MONOTONIC);
+        let schedstat = fs::read_to_string("/proc/schedstat").ok();
+        let end_ns = clock(libc::CLOCK_MONOTONIC);
         let mut words = stat.split_whitespace().skip(1);
-        // `USER_HZ`
-        let stat = std::array::from_fn(|_| number(words.next()) * 10 * MS);
-        let ran = ran.map(|text| {
-            let lines = text.lines().filter(|line| line.starts_with("cpu"));
-            lines.map(|line| number(line.split_whitespace().nth(7))).sum()
-        });
-        Self { at_ns, stat, ran_ns: ran, threads }
+        Self {
+            stat_ns: begin_ns.midpoint(between_ns),
+            stat: std::array::from_fn(|_| number(words.next()) * 1_000_000_000 / USER_HZ),
+            schedstat_ns: between_ns.midpoint(end_ns),
+            ran_ns: schedstat.map(|text| {
+                let lines = text.lines().filter(|line| line.starts_with("cpu"));
+                lines.map(|line| number(line.split_whitespace().nth(7))).sum()
+            }),
+            threads,
+        }
     }
 }
 
