@@ -4,11 +4,14 @@ use std::fs::{self, File};
 use std::io::Read as _;
 
 use profiler::batch::Fact;
+use profiler_common::wait;
 
 use super::group::{Group, is_version_1};
 use crate::kernel::child::{clock, fork};
+use crate::kernel::clock::{be_first, compare, sleeps};
 use crate::kernel::device::Scratch;
 use crate::kernel::observe::{assert_close, every, figure, figure_of_test, observe, once, tool};
+use crate::kernel::taskstats::{Accounting, RECLAIM, Stats};
 use crate::kernel::waterfall::spends;
 
 const MIB: usize = 1 << 20;
@@ -109,6 +112,31 @@ fn a_file_beyond_the_memory_limit_is_fetched_again() {
     figure("memory limit: bytes fetched again = /proc/PID/io", format!("{ours} = {truth}"));
     assert_eq!(ours, truth);
     assert!(truth >= 2 * (LENGTH - 16 * MIB) as u64, "{truth}");
+}
+
+/// Whoever reads beyond the limit has to free as much as it reads. The kernel counts the wall time of that.
+#[test]
+fn memory_freed_for_oneself_as_in_taskstats() {
+    let (group, scratch, _accounting) = (Group::new("memory"), Scratch::new(), Accounting::on());
+    let limit = if is_version_1() { "memory.limit_in_bytes" } else { "memory.max" };
+    group.set(limit, &(16 * MIB).to_string());
+    let path = scratch.file("big", 96 * MIB);
+    tool("dd", &[&format!("of={path}"), "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"]);
+    let seen = observe(&every(50), || {
+        let mut child = fork(|parent| {
+            group.enter();
+            be_first();
+            (0..2).for_each(|_| read_all(&path));
+            parent.say([1]);
+            parent.hear();
+        });
+        child.hear::<1>();
+        sleeps(&child);
+        (Stats::of(child.pid), child)
+    });
+    let (truth, child) = &seen.said;
+    let ours = seen.sum(child.pid, |row| row.reclaim_cpu_ns + row.waits[wait::RECLAIM as usize]);
+    compare("reclaim", ours, truth.number(RECLAIM));
 }
 
 fn read_all(path: &str) {
