@@ -134,7 +134,7 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
             (*thread).blocked_ns += since.wait_ns;
             (*thread).pending_ns += since.wait_ns;
             add_to_wait(thread, (*thread).wait, since.wait_ns);
-            add_to_wait(thread, wait::UNEXPLAINED, since.unexplained_ns);
+            add_to_wait(thread, wait::UNEXPLAINED, since.unexplained_ns.wrapping_sub(since.explained_ns));
             if since.skewed {
                 lost(Lost::ClockSkew);
             }

@@ -5,6 +5,7 @@
 
 use profiler_common::offset::ABSENT;
 use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, state};
+use profiler_common::wait;
 
 use super::thread::Thread;
 use crate::kernel::{Object, address_of, follow_current, offset, read_current};
@@ -20,7 +21,8 @@ pub struct Clocks {
     throttled_ns: u64,
 }
 
-/// Where the time since a thread's last switch away went. It adds up to the wall time, unless clocks disagree.
+/// Where the time since a thread's last switch away went. It adds up to the wall time and what is explained only now, unless
+/// clocks disagree.
 #[derive(Default)]
 pub struct Since {
     /// Waited.
@@ -33,6 +35,8 @@ pub struct Since {
     pub cpu_ns: u64,
     /// Taken from its time on the CPU, by interrupts or the hypervisor.
     pub unexplained_ns: u64,
+    /// Of what was unexplained before, what turns out to be time on the run queue; it is in [`Self::queued_ns`].
+    pub explained_ns: u64,
     /// On the run queue by the kernel's book, but not in truth. Since 6.12 a thread that sleeps may stay on its run queue for a
     /// while; if it is moved to another CPU meanwhile, or woken before it has left its own, it is booked as queued from then on.
     pub excess_ns: u64,
@@ -97,12 +101,19 @@ impl Clocks {
         let slack = CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT);
         let off = less(wall, ran);
         let room = less(off, waited);
+        // The kernel looked at its clock before we did: where a hypervisor came in between, the time before has that as
+        // unexplained, and the books now have as much too much.
+        let bank = unsafe { (*thread).waits[wait::UNEXPLAINED as usize] };
         // Where the kernel may be wrong. The clocks of an emulator differ by more than the slack, but by a small part.
-        let wrong = offset!(task_sched_delayed) != ABSENT && delayed > room + (room >> 2) + slack;
+        let wrong = offset!(task_sched_delayed) != ABSENT
+            && delayed > room + (room >> 2) + slack
+            && delayed > room.wrapping_add(bank);
         let queued = if wrong { room } else { delayed };
+        let over = less(queued, room);
+        since.explained_ns = if over > bank { bank } else { over };
         let rest = less(off, queued);
         since.excess_ns = delayed.wrapping_sub(queued);
-        since.skewed = ran.wrapping_add(queued) > wall + slack;
+        since.skewed = ran.wrapping_add(queued) > wall + slack + since.explained_ns;
         since.wait_ns = if preempted || runs && waited != 0 && waited < rest { waited } else { rest };
         let rest = rest.wrapping_sub(since.wait_ns);
         (since.cpu_ns, since.unexplained_ns) = if runs { (rest, 0) } else { (0, rest) };

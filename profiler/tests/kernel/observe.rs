@@ -73,6 +73,17 @@ pub fn absent() -> Vec<String> {
     names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
+/// Whether this is one of our virtual machines, whose CPUs are emulated.
+pub fn is_guest() -> bool {
+    std::env::var_os("GUEST_ABSENT").is_some()
+}
+
+/// Whether the scheduler may book time on the run queue that was none: threads that sleep may stay on it (6.12).
+pub fn may_overbook() -> bool {
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    types.windows(15).any(|name| name == b"\0sched_delayed\0")
+}
+
 /// All batches, until the workload has ended and the last interval has come.
 fn collect(mut live: Live, mut workload_ended: oneshot::Receiver<()>) -> Vec<Batch> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -33,10 +33,8 @@ impl Drop for Accounting {
 pub const CPU: usize = 72;
 /// … runnable and not on a CPU, …
 pub const QUEUED: usize = 24;
-/// … asleep until I/O has ended, …
+/// … asleep until I/O has ended.
 pub const IO: usize = 40;
-/// … freeing memory for itself.
-pub const RECLAIM: usize = 320;
 
 const NLM_F_REQUEST: u16 = 1;
 const CMD_GET: u8 = 1;

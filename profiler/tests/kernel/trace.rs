@@ -9,7 +9,7 @@ use profiler::batch::Batch;
 use profiler_common::disk::{device, op};
 
 use crate::kernel::device::Scratch;
-use crate::kernel::observe::tool;
+use crate::kernel::observe::{is_guest, tool};
 
 /// An instance of tracefs that records some events, gone when dropped.
 pub struct Trace {
@@ -43,7 +43,7 @@ impl Trace {
     /// nothing.
     fn new(events: &[(&str, &str)]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if std::env::var_os("GUEST_ABSENT").is_some() {
+        if is_guest() {
             return None;
         }
         let unique = format!("profiler-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
