@@ -87,18 +87,19 @@ fn a_disk_of_the_emulator_takes_what_it_was_told() {
 }
 
 /// A device that passes its requests on to another after 15 ms, removed when dropped.
-struct Delayed {
+pub struct Delayed {
     /// What device mapper calls it.
-    name: String,
+    pub name: String,
     /// Its name in `/proc/diskstats`.
     kernel_name: String,
 }
 
 impl Delayed {
-    fn over(below: &str) -> Self {
+    /// Over a disk, each of whose requests takes so much longer.
+    pub fn over(below: &str, milliseconds: u32) -> Self {
         let name = format!("profiler-test-{}", process::id());
         let sectors = fs::read_to_string(format!("/sys/class/block/{below}/size")).unwrap();
-        let table = format!("0 {} delay /dev/{below} 0 15", sectors.trim());
+        let table = format!("0 {} delay /dev/{below} 0 {milliseconds}", sectors.trim());
         tool("dmsetup", &["create", &name, "--table", &table]);
         let delayed = Self { kernel_name: kernel_name(&name), name };
         // Nobody else makes the nodes.
@@ -120,7 +121,7 @@ fn kernel_name(name: &str) -> String {
 
 #[test]
 fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
-    let disk = Delayed::over("vdb");
+    let disk = Delayed::over("vdb", 15);
     let (above, below) = (device(&disk.kernel_name), device("vdb"));
     let seen = observe(&once(), || read_pages(&format!("/dev/mapper/{}", disk.name)));
     assert!(rows_of(&seen, above).is_empty(), "its requests are given to no driver");

@@ -121,7 +121,7 @@ pub const GUESTS: &[Guest] = &[
         name: "6.1-cgroup1",
         kernel: "6.1",
         append: "guest.cgroup=1",
-        tests: &["guest::cgroup", "task::", "doctor::"],
+        tests: &["guest::cgroup", "guest::swap", "task::", "doctor::"],
         short: &[SOCKETLESS_RESETS],
         ..PLAIN
     },
