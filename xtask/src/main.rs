@@ -7,8 +7,10 @@
 mod bench;
 mod build;
 mod child;
+mod corpus;
 mod layout;
 mod run;
+mod section;
 mod setup;
 mod table;
 mod test;
@@ -43,6 +45,8 @@ enum Command {
     Tidy,
     /// Measure what the profiler costs, against its peers
     Bench(bench::Args),
+    /// Workloads whose cause is known: does the profiler name it?
+    Corpus(corpus::Args),
     /// Boot other kernels, and run the kernel tests there
     Vm(vm::Args),
     /// A workload of `bench`
@@ -69,6 +73,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test => test::main(&layout),
         Command::Tidy => tidy::main(&layout),
         Command::Bench(args) => bench::main(&layout, &args),
+        Command::Corpus(args) => corpus::main(&layout, &args),
         Command::Vm(args) => vm::main(&layout, &args),
         Command::BenchLoad(args) => bench::load::main(&args),
     }

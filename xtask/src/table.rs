@@ -1,4 +1,15 @@
-//! Aligned columns of text.
+//! Aligned columns of text, and tables of Markdown.
+
+/// Rows of cells, the head first.
+pub type Rows = Vec<Vec<String>>;
+
+/// A table of Markdown.
+pub fn markdown(rows: &[Vec<String>]) -> String {
+    let line = |row: &Vec<String>| format!("| {} |\n", row.join(" | "));
+    let [head, rest @ ..] = rows else { return String::new() };
+    let rule = format!("|{}\n", "---|".repeat(head.len()));
+    [line(head), rule].into_iter().chain(rest.iter().map(line)).collect()
+}
 
 /// Columns as wide as their widest cell; the first is aligned to the left, the others to the right.
 #[derive(Debug, Default)]

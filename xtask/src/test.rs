@@ -11,8 +11,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-pub use self::kernel::executable;
-use self::tally::Tally;
+pub use self::kernel::{command, executable};
+pub use self::tally::Tally;
 use crate::build::{self, Warnings};
 use crate::child;
 use crate::layout::Layout;

@@ -186,9 +186,13 @@ pub fn figure(what: &str, value: impl Display) {
 
 /// Says it of the test that asks.
 pub fn figure_of_test(what: &str, value: impl Display) {
+    figure(&format!("{} ({what})", name_of_test()), value);
+}
+
+/// The test that asks, in words.
+pub fn name_of_test() -> String {
     let thread = thread::current();
-    let test = thread.name().and_then(|path| path.rsplit("::").next()).unwrap_or_default();
-    figure(&format!("{} ({what})", test.replace('_', " ")), value);
+    thread.name().and_then(|path| path.rsplit("::").next()).unwrap_or_default().replace('_', " ")
 }
 
 /// Nanoseconds in words.

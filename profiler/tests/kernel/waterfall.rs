@@ -14,7 +14,7 @@ use profiler::model::task::Usage;
 use profiler::model::time::Tally as _;
 
 use crate::kernel::child::fork;
-use crate::kernel::observe::{Seen, every, figure_of_test, is_guest, observe};
+use crate::kernel::observe::{Seen, every, figure_of_test, is_guest, name_of_test, observe};
 
 const MS: u64 = 1_000_000;
 /// How long a workload holds somebody up.
@@ -52,12 +52,23 @@ pub fn process_spends(wanted: &str, workload: impl FnOnce() -> u32) {
     let told: Vec<_> = times.iter().map(|(state, ns)| (state.id, ns)).collect();
     println!("{told:?}");
     assert_eq!(split(&usage).iter().sum::<u64>(), usage.wall_ns);
+    states_of_test(wanted, &usage);
     let share = meant as f64 / all as f64;
     figure_of_test(wanted, format!("{:.1} %", share * 100.0));
     assert!(all > 5 * MS, "it hardly was in such a state: {told:?}");
     assert!(share >= 0.95, "{wanted} should be most of {told:?}");
     assert!(unexplained as f64 <= 0.02 * usage.wall_ns as f64, "{told:?}");
     adds_up(&seen);
+}
+
+/// Says which share of the wall time was in which state; `cargo xtask corpus waterfall` makes a table of it.
+fn states_of_test(wanted: &str, usage: &Usage) {
+    let times = (0..STATES).zip(split(usage)).filter(|(_, ns)| *ns > 0);
+    let shares = times.map(|(number, ns)| {
+        let share = ns as f64 / usage.wall_ns as f64 * 100.0;
+        format!("{} {share:.2} %", named(number).unwrap().id)
+    });
+    println!("states {} ({wanted}): {}", name_of_test(), shares.collect::<Vec<_>>().join(", "));
 }
 
 /// What is booked of a process that was born while we watched is its wall time.

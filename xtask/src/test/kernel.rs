@@ -14,9 +14,7 @@ use crate::setup::is_root;
 
 /// Under CI a test that cannot run has failed; elsewhere it is said loudly.
 pub fn run(layout: &Layout, tally: &mut Tally) -> Result<()> {
-    let package = layout.root.join("profiler");
-    let ready = executable(layout, KERNEL_TESTS, "test").and_then(|file| as_root(&file, &package));
-    match ready {
+    match command(layout) {
         Ok(mut tests) => tally.count(&mut tests),
         Err(error) if super::is_ci() => Err(error.context("kernel tests NOT run")),
         Err(error) => {
@@ -24,6 +22,11 @@ pub fn run(layout: &Layout, tally: &mut Tally) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Builds them; the command that runs them all as root.
+pub fn command(layout: &Layout) -> Result<Command> {
+    as_root(&executable(layout, KERNEL_TESTS, "test")?, &layout.root.join("profiler"))
 }
 
 /// Builds one of the profiler's test targets; where it is.

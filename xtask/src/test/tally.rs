@@ -18,6 +18,11 @@ pub struct Tally {
 impl Tally {
     /// Runs tests to the end, shows their output as it comes, and adds up their results.
     pub fn count(&mut self, command: &mut Command) -> Result<()> {
+        self.count_and(command, |line| println!("{line}"))
+    }
+
+    /// The same, but each line of output goes to somebody who wants it.
+    pub fn count_and(&mut self, command: &mut Command, mut take: impl FnMut(&str)) -> Result<()> {
         let started = command.stdout(Stdio::piped()).spawn();
         let mut running = started.with_context(|| format!("failed to start `{}`", child::shown(command)))?;
         let output = running.stdout.take().context("a child's output is missing")?;
@@ -25,7 +30,7 @@ impl Tally {
             let line = line.with_context(|| format!("failed to read from `{}`", child::shown(command)))?;
             // Tests may print any bytes.
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            take(&line);
             self.add(&line);
         }
         let status = running.wait().with_context(|| format!("failed to wait for `{}`", child::shown(command)))?;

@@ -1,17 +1,15 @@
 //! The matrix kernel × probe × test: on the terminal, and in docs/KERNELS.md.
 
 use std::collections::BTreeSet;
-use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Outcomes;
 use super::btf::probe::{At, PROBES, Probe};
 use super::scale::Scale;
 use crate::layout::Layout;
-use crate::table::Table;
-
-type Rows = Vec<Vec<String>>;
+use crate::section;
+use crate::table::{Rows, Table, markdown};
 
 /// Everything as aligned columns.
 pub fn text(outcomes: &Outcomes) -> String {
@@ -27,11 +25,7 @@ pub fn text(outcomes: &Outcomes) -> String {
 
 /// Writes what is generated in docs/KERNELS.md.
 pub fn write(layout: &Layout, outcomes: &Outcomes) -> Result<()> {
-    let path = layout.root.join("docs/KERNELS.md");
-    let page = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-    let page = replace(&page, "matrix", &matrix(outcomes)).context("docs/KERNELS.md has no section `matrix`")?;
-    let page = replace(&page, "probes", &ladder()).context("docs/KERNELS.md has no section `probes`")?;
-    fs::write(&path, page).with_context(|| format!("failed to write `{}`", path.display()))
+    section::write(layout, "docs/KERNELS.md", &[("matrix", &matrix(outcomes)), ("probes", &ladder())])
 }
 
 /// The last run.
@@ -128,20 +122,6 @@ fn head(title: &str, outcomes: &Outcomes) -> Vec<String> {
     [title].into_iter().chain(outcomes.iter().map(|(guest, _)| guest.name)).map(str::to_owned).collect()
 }
 
-fn markdown(rows: &[Vec<String>]) -> String {
-    let line = |row: &Vec<String>| format!("| {} |\n", row.join(" | "));
-    let [head, rest @ ..] = rows else { return String::new() };
-    let rule = format!("|{}\n", "---|".repeat(head.len()));
-    [line(head), rule].into_iter().chain(rest.iter().map(line)).collect()
-}
-
-/// Puts text between the two marks of a section.
-fn replace(page: &str, section: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(&format!("<!-- {section} -->\n"))?;
-    let (_, after) = rest.split_once(&format!("<!-- /{section} -->"))?;
-    Some(format!("{before}<!-- {section} -->\n{text}<!-- /{section} -->{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,12 +134,5 @@ mod tests {
             "run `cargo xtask vm --all`, or put this into docs/KERNELS.md:\n{}",
             ladder()
         );
-    }
-
-    #[test]
-    fn only_the_section_changes() {
-        let page = "a\n<!-- x -->\nold\n<!-- /x -->\nb";
-        assert_eq!(replace(page, "x", "new\n").as_deref(), Some("a\n<!-- x -->\nnew\n<!-- /x -->\nb"));
-        assert_eq!(replace(page, "y", "new\n"), None);
     }
 }
