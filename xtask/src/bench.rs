@@ -3,19 +3,19 @@
 //! It judges no figure: the exit code says only whether something could be measured. `load` is the hidden other half,
 //! the workloads; each measurement starts one as a fresh process.
 
-mod beside;
+pub mod beside;
 mod bpf;
 mod compare;
 mod contender;
 mod cost;
 mod crowd;
 pub mod load;
-mod os;
+pub mod os;
 mod procfs;
 mod programs;
 mod report;
 mod rounds;
-mod screen;
+pub mod screen;
 mod summary;
 mod verdict;
 

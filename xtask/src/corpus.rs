@@ -1,5 +1,6 @@
 //! `cargo xtask corpus`: workloads whose cause is known, and what the profiler says of them.
 
+mod programs;
 mod waterfall;
 
 use std::process::ExitCode;
@@ -19,10 +20,13 @@ pub struct Args {
 enum What {
     /// Workloads with one cause each: the share of each state, written into docs/WATERFALL.md
     Waterfall,
+    /// Well-known programs under load, each held up by something that an expert would name
+    Programs(programs::Args),
 }
 
 pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Waterfall => waterfall::main(layout),
+        What::Programs(args) => programs::main(layout, args),
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -43,6 +44,33 @@ pub fn interrupt(pid: u32) {
     };
     // SAFETY: sending a signal touches no memory of ours. A process that is gone is an error, which changes nothing.
     unsafe { libc::kill(pid, libc::SIGINT) };
+}
+
+/// Signals a process group whose leader we started.
+pub fn signal_group(leader: u32, signal: libc::c_int) {
+    let Ok(leader) = libc::pid_t::try_from(leader) else {
+        return;
+    };
+    // SAFETY: sending a signal touches no memory of ours. A group that is gone is an error, which changes nothing.
+    unsafe { libc::kill(-leader, signal) };
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on interrupts and requests to end are only noted, so that there is time to clean up.
+pub fn note_signals() {
+    extern "C" fn note(_: libc::c_int) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the handler only stores into an atomic.
+        unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether such a signal has come.
+pub fn was_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// How many units of `/proc/PID/stat` make a second.

@@ -17,7 +17,7 @@ const QUIT_MAX: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A tmux server of our own, killed when it goes out of scope, and with it what runs inside.
-struct Terminal {
+pub struct Terminal {
     tmux: PathBuf,
     socket: PathBuf,
     server: Child,
@@ -27,10 +27,9 @@ struct Terminal {
 /// socket.
 pub fn first_screen_ms(program: &Path, folder: &Path) -> Result<f64> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").context("failed to read the host's name")?;
-    let tmux = child::find_program("tmux").context("tmux is not installed")?;
-    let terminal = Terminal::start(tmux, folder)?;
+    let terminal = Terminal::start(folder)?;
     let start = Instant::now();
-    terminal.open(program)?;
+    terminal.open(program, (160, 50))?;
     let mut last = String::new();
     while start.elapsed() < SCREEN_MAX {
         let Some(screen) = terminal.screen() else {
@@ -53,7 +52,8 @@ const DEAD: &str = "Pane is dead";
 
 impl Terminal {
     /// The server stays in the foreground, as our child: it cannot outlive us. Where it ends, the terminal hangs up.
-    fn start(tmux: PathBuf, folder: &Path) -> Result<Self> {
+    pub fn start(folder: &Path) -> Result<Self> {
+        let tmux = child::find_program("tmux").context("tmux is not installed")?;
         let socket = folder.join("tmux");
         let mut command = Command::new(&tmux);
         // An empty configuration: the user's own must not take part.
@@ -72,15 +72,23 @@ impl Terminal {
         bail!("tmux did not start within {} s", START_MAX.as_secs());
     }
 
-    fn open(&self, program: &Path) -> Result<()> {
+    /// Starts the live UI in a terminal of so many columns and rows.
+    pub fn open(&self, program: &Path, (columns, rows): (u16, u16)) -> Result<()> {
+        let (columns, rows) = (columns.to_string(), rows.to_string());
         let mut command = self.tmux();
-        command.args(["new-session", "-d", "-x", "160", "-y", "50", "--"]).arg(program).arg("live");
+        command.args(["new-session", "-d", "-x", &columns, "-y", &rows, "--"]).arg(program).arg("live");
         child::answer(&mut command).context("tmux failed to start a session")?;
         Ok(())
     }
 
+    /// Types a key, by the name that tmux has for it, or a text.
+    pub fn press(&self, key: &str) -> Result<()> {
+        child::answer(self.tmux().args(["send-keys", key])).context("tmux failed to send a key")?;
+        Ok(())
+    }
+
     /// `None` once the session is gone.
-    fn screen(&self) -> Option<String> {
+    pub fn screen(&self) -> Option<String> {
         child::answer(self.tmux().args(["capture-pane", "-p"]))
     }
 

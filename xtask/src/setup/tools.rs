@@ -3,11 +3,13 @@
 use anyhow::{Result, bail};
 
 use super::debian;
+pub use super::debian::install;
 use crate::child;
 
-struct Tool {
-    program: &'static str,
-    package: &'static str,
+/// A program, and the Debian package that has it.
+pub struct Tool {
+    pub program: &'static str,
+    pub package: &'static str,
 }
 
 const TOOLS: &[Tool] = &[
@@ -27,13 +29,18 @@ const TOOLS: &[Tool] = &[
 
 /// Installs what is missing where that is possible, and names what stays missing.
 pub fn require() -> Result<()> {
-    let mut packages: Vec<_> = missing().map(|tool| tool.package).collect();
+    require_all(TOOLS)
+}
+
+/// The same of a list of one's own.
+pub fn require_all(tools: &[Tool]) -> Result<()> {
+    let mut packages: Vec<_> = missing(tools).map(|tool| tool.package).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());
     }
     let installed = debian::install(&packages);
-    let still: Vec<_> = missing().map(|tool| tool.program).collect();
+    let still: Vec<_> = missing(tools).map(|tool| tool.program).collect();
     match installed {
         _ if still.is_empty() => Ok(()),
         Ok(()) => bail!("the packages are installed, but these programs are not found: {}", still.join(" ")),
@@ -47,6 +54,6 @@ pub fn summary() -> String {
     format!("test tools {}", names.join(", "))
 }
 
-fn missing() -> impl Iterator<Item = &'static Tool> {
-    TOOLS.iter().filter(|tool| child::find_program(tool.program).is_none())
+fn missing(tools: &[Tool]) -> impl Iterator<Item = &Tool> {
+    tools.iter().filter(|tool| child::find_program(tool.program).is_none())
 }
