@@ -55,7 +55,7 @@ pub const SCENARIO: Scenario = Scenario {
     also: None,
     shots: &[
         Shot { section: "screen: compile overview", keys: &[] },
-        Shot { section: "screen: compile states", keys: &["2", "t", "t"] },
+        Shot { section: "screen: compile states", keys: &["2", "t", "t", "/", "cc1plus", "Enter"] },
     ],
 };
 

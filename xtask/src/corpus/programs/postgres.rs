@@ -46,6 +46,7 @@ pub const SCENARIO: Scenario = Scenario {
         Shot { section: "screen: postgres overview", keys: &[] },
         Shot { section: "screen: postgres states", keys: &["2", "t", "t", "/", "postgres", "Enter"] },
         Shot { section: "screen: postgres disks", keys: &["Escape", "3"] },
+        Shot { section: "screen: postgres files", keys: &["4", "/", "postgres", "Enter"] },
     ],
 };
 
@@ -79,7 +80,7 @@ impl Server {
     /// It refuses to run as root. That it is to end with us, it would forget on its way to another user.
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--pdeathsig", "INT"]);
+        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--pdeathsig", "TERM"]);
         command.arg(self.programs.join(program)).args(arguments).current_dir("/");
         command
     }

@@ -104,7 +104,7 @@ impl Time {
     pub fn wrong(&self) -> Vec<String> {
         let wrong = self.role.expected.iter().filter_map(|expected| {
             let is_meant = |(state, _): &&(String, f64)| expected.states.contains(&state.as_str());
-            let share: f64 = self.shares.iter().filter(is_meant).map(|(_, share)| share).sum();
+            let share = self.shares.iter().filter(is_meant).fold(0.0, |sum, (_, share)| sum + share);
             let (states, min, share_percent) = (expected.states.join(" + "), expected.share_min * 100.0, share * 100.0);
             let told = format!("{}: {states} should be {min:.0} % at least, not {share_percent:.1} %", self.role.label);
             (share < expected.share_min).then_some(told)
