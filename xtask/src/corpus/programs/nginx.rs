@@ -49,7 +49,8 @@ pub const SCENARIO: Scenario = Scenario {
     also: Some(full_link),
     shots: &[
         Shot { section: "screen: nginx states", keys: &["2", "t", "t", "/", "nginx", "Enter"] },
-        Shot { section: "screen: nginx tcp", keys: &["Escape", "5"] },
+        Shot { section: "screen: nginx tcp", keys: &["Escape", "5", "/", "nginx", "Enter"] },
+        Shot { section: "screen: nginx explain", keys: &["e"] },
     ],
 };
 
