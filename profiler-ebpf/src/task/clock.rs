@@ -109,7 +109,7 @@ impl Clocks {
             && delayed > room + (room >> 2) + slack
             && delayed > room.wrapping_add(bank);
         let queued = if wrong { room } else { delayed };
-        let over = less(queued, room);
+        let over = less(queued, off);
         since.explained_ns = if over > bank { bank } else { over };
         let rest = less(off, queued);
         since.excess_ns = delayed.wrapping_sub(queued);

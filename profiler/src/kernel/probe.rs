@@ -150,7 +150,7 @@ pub const PROBES: &[Probe] = &[
         ..hook(
             "sched_switch",
             TASK,
-            "blocked time, the calls in which threads block, threads that have ended, sums over the threads of a process",
+            "blocked time, what threads wait for and in which calls, threads that have ended, sums over the threads of a process",
         )
     },
     Probe {
