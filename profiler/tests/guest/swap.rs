@@ -25,8 +25,8 @@ const LITTLE: usize = 16 * MIB;
 const SWAPPED: usize = 56;
 const RECLAIM: usize = 320;
 
-/// A disk that memory is swapped to, until dropped. Each request takes long: what the kernel needs to wake a thread up does not
-/// count then.
+/// A disk that memory is swapped to, until dropped. Each request takes long: what the kernel needs to wake a thread up
+/// does not count then.
 struct Swap {
     disk: Delayed,
     _below: LoopDevice,
@@ -99,8 +99,8 @@ fn memory_that_was_swapped_out_as_in_taskstats() {
     child.kill();
 }
 
-/// While it is watched, it only has its own memory swapped out, by a limit that it sets itself. In version 1 it waits for the disk
-/// meanwhile; in version 2 all of it is CPU time.
+/// While it is watched, it only has its own memory swapped out, by a limit that it sets itself. In version 1 it waits for
+/// the disk meanwhile; in version 2 all of it is CPU time.
 #[test]
 fn memory_that_is_swapped_out_as_in_taskstats() {
     let (group, _swap, _accounting) = (Group::new("memory"), Swap::new(256), Accounting::on());

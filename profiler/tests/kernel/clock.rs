@@ -1,5 +1,5 @@
-//! Our numbers against clocks that we did not write: the kernel's delay accounting (taskstats), `strace`, `/proc/stat` and
-//! `/proc/schedstat`.
+//! Our numbers against clocks that we did not write: the kernel's delay accounting (taskstats), `strace`, `/proc/stat`
+//! and `/proc/schedstat`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -30,7 +30,8 @@ struct Told {
     stats: Stats,
 }
 
-/// Runs a workload in a process of its own. It is still there when the observation ends: its last sum is of the same moment.
+/// Runs a workload in a process of its own. It is still there when the observation ends: its last sum is of the same
+/// moment.
 fn told(work: impl FnOnce(&mut Parent)) -> Told {
     let _accounting = Accounting::on();
     let mut child = fork(|parent| {
@@ -52,9 +53,9 @@ pub fn sleeps(child: &Child) {
     });
 }
 
-/// Makes the caller a real-time thread. Since 6.12 another that sleeps may stay on its run queue for a while. The kernel then
-/// takes whoever runs at the end of that for who begins to wait for I/O, and the true one's wait as one since its last, or since
-/// the machine was started.
+/// Makes the caller a real-time thread. Since 6.12 another that sleeps may stay on its run queue for a while. The
+/// kernel then takes whoever runs at the end of that for who begins to wait for I/O, and the true one's wait as one
+/// since its last, or since the machine was started.
 pub fn be_first() {
     let first = libc::sched_param { sched_priority: 1 };
     // SAFETY: `first` lives until the call returns.
@@ -103,16 +104,17 @@ fn cpu_and_run_queue_time_as_in_taskstats() {
 
 #[test]
 fn direct_reads_as_in_taskstats() {
+    const LENGTH: usize = 4 << 20;
     let disk = LoopDevice::uncached(64);
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&disk.path).unwrap();
     let seen = observe(&every(50), || {
         told(|_| {
             be_first();
-            let mut memory = vec![0; (1 << 20) + 4096];
+            let mut memory = vec![0; LENGTH + 4096];
             let begin = memory.as_ptr().align_offset(4096);
-            let buffer = &mut memory[begin..begin + (1 << 20)];
+            let buffer = &mut memory[begin..begin + LENGTH];
             let until = clock(libc::CLOCK_MONOTONIC) + 1_000 * MS;
-            for place in (0..64 << 20).step_by(1 << 20).cycle() {
+            for place in (0..64 << 20).step_by(LENGTH).cycle() {
                 file.read_exact_at(buffer, place).unwrap();
                 if clock(libc::CLOCK_MONOTONIC) > until {
                     break;
@@ -154,12 +156,12 @@ fn cold_pages_of_a_mapped_file_as_in_taskstats() {
     compare("page faults", sum(&seen, |row| row.waits[wait::FAULT as usize]), seen.said.stats.number(IO));
 }
 
-/// Calls that `strace` sees last from the stop before to the stop after: the tracer's own time counts. Each is long, and both are
-/// first on their CPUs.
+/// Calls that `strace` sees last from the stop before to the stop after: the tracer's own time counts. Each is long,
+/// and both are first on their CPUs.
 #[test]
 fn blocked_time_by_call_as_in_strace() {
-    const TURNS: u64 = 3;
-    const LONG: Duration = Duration::from_millis(200);
+    const TURNS: u64 = 2;
+    const LONG: Duration = Duration::from_millis(500);
     let scratch = Scratch::new();
     let report = scratch.path("report");
     let seen = observe(&every(50), || {
@@ -195,7 +197,8 @@ fn blocked_time_by_call_as_in_strace() {
         seconds.map(|seconds| Duration::from_secs_f64(seconds).as_nanos().try_into().unwrap()).expect(&report)
     };
     for name in ["read", "clock_nanosleep", "poll", "epoll_wait", "futex", "rt_sigtimedwait"] {
-        // On all kinds of files, as `strace` does: what a call is about for which a thread still waits, is not known for sure.
+        // On all kinds of files, as `strace` does: what a call is about for which a thread still waits, is not known
+        // for sure.
         let is_named =
             |row: &&CallRow| seen.machine.call_names.get(&(row.key & 0xffff)).is_some_and(|known| known == name);
         let ours = seen.calls(seen.said).filter(is_named).map(|row| row.blocked_ns).sum();
@@ -237,8 +240,8 @@ fn make_long_calls(long: Duration) {
     }
 }
 
-/// All CPUs are busy before it is watched, and until after it, half the time in the kernel. So what was used is the same in any part
-/// of an interval, and the kernel's clocks tick for all of it.
+/// All CPUs are busy before it is watched, and until after it, half the time in the kernel. So what was used is the
+/// same in any part of an interval, and the kernel's clocks tick for all of it.
 #[test]
 fn all_cpu_time_as_in_proc_stat_and_schedstat() {
     let cpus = available_parallelism().unwrap().get();
