@@ -46,13 +46,10 @@ pub fn interrupt(pid: u32) {
     unsafe { libc::kill(pid, libc::SIGINT) };
 }
 
-/// Signals a process group whose leader we started.
-pub fn signal_group(leader: u32, signal: libc::c_int) {
-    let Ok(leader) = libc::pid_t::try_from(leader) else {
-        return;
-    };
+/// Signals a process group whose leader we started; whether there was anybody. Signal 0 only asks.
+pub fn signal_group(leader: u32, signal: libc::c_int) -> bool {
     // SAFETY: sending a signal touches no memory of ours. A group that is gone is an error, which changes nothing.
-    unsafe { libc::kill(-leader, signal) };
+    libc::pid_t::try_from(leader).is_ok_and(|leader| unsafe { libc::kill(-leader, signal) } == 0)
 }
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);

@@ -206,17 +206,28 @@ impl Undo {
             }
             Self::Run(mut command) => child::run(&mut command),
             Self::Write(path, text) => fs::write(path, text).with_context(|| format!("failed to write `{path}`")),
-            Self::Stop(name, mut child) => {
-                let group = child.id();
-                // Its number is ours as long as it has not been waited for.
-                if matches!(child.try_wait(), Ok(None)) {
-                    os::signal_group(group, libc::SIGTERM);
-                }
-                ensure!(beside::end(&mut child, STOP_MAX).is_some(), "{name} had to be killed");
-                Ok(())
-            }
+            Self::Stop(name, child) => stop(child).then_some(()).with_context(|| format!("{name} had to be killed")),
         }
     }
+}
+
+/// Has a process and its group end; whether asking was enough.
+fn stop(mut child: Child) -> bool {
+    let group = child.id();
+    // Its number is ours as long as it has not been waited for, and then as long as somebody of the group is there.
+    if matches!(child.try_wait(), Ok(None)) {
+        os::signal_group(group, libc::SIGTERM);
+    }
+    let ended = beside::end(&mut child, STOP_MAX).is_some();
+    let deadline = Instant::now() + STOP_MAX;
+    while os::signal_group(group, 0) {
+        if Instant::now() >= deadline {
+            os::signal_group(group, libc::SIGKILL);
+            return false;
+        }
+        thread::sleep(POLL);
+    }
+    ended
 }
 
 fn command(words: &[&str]) -> Command {
@@ -251,9 +262,7 @@ mod tests {
         assert!(processes.values().any(|line| line.starts_with("sh -c")), "{processes:?}");
         rig.end().unwrap();
         assert!(!folder.exists());
-        // Children of it may be waited for a moment later, by whoever has inherited them.
-        let runs = |pid: &u64| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
-        assert!(!processes.keys().any(runs), "{processes:?}");
+        assert!(processes.keys().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()), "{processes:?}");
     }
 
     #[test]
