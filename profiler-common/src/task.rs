@@ -11,6 +11,9 @@ pub const CLOCK_RATE_SHIFT: u32 = 10;
 /// The thread is not in a system call.
 pub const NO_CALL: u32 = u32::MAX;
 
+/// Nobody has looked at the file that a call is about.
+pub const KIND_UNKNOWN: u32 = u32::MAX;
+
 /// What a thread was doing when it was exported.
 pub mod state {
     /// On a CPU, or its latest switch is not known yet.
@@ -115,6 +118,10 @@ pub struct TaskRecord {
     pub calls: u32,
     /// What it waits for, one of [`crate::wait`].
     pub wait: u32,
+    /// Kind of the file that its wait is about, one of [`crate::file::kind`], or [`KIND_UNKNOWN`].
+    pub wait_kind: u32,
+    /// Explicit padding, always zero.
+    pub reserved: u32,
     /// What it waited for when it was woken last.
     pub woke_wait: u32,
     /// Process id of whoever woke it then, or was interrupted by what did; 0 on an idle CPU.
@@ -127,4 +134,4 @@ pub struct TaskRecord {
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<TaskRecord>() == 304);
+const _: () = assert!(size_of::<TaskRecord>() == 312);

@@ -100,6 +100,7 @@ pub fn books(record: &mut TaskRecord, thread: *mut Thread, task: Object) {
         // What a running thread waited in, only the record of its CPU knows.
         let waits = (*thread).wait_key == UNRESOLVED && record.state != state::RUNNING;
         record.wait = (*thread).wait;
+        record.wait_kind = (*thread).wait_kind;
         record.wait_call = if waits { (*thread).wait_call } else { NO_CALL };
     }
 }

@@ -7,7 +7,7 @@
 use profiler_common::file::kind;
 use profiler_common::offset::ABSENT;
 use profiler_common::syscall::{CALLS_MAX, COMPAT_CALL, CpuCalls};
-use profiler_common::task::NO_CALL;
+use profiler_common::task::{KIND_UNKNOWN, NO_CALL};
 use profiler_common::wait;
 
 use super::NO_CALLS_FLAGS;
@@ -36,7 +36,10 @@ static CALL_WAIT: [u8; CALLS_MAX] = [0; CALLS_MAX];
 /// What a task that leaves its CPU in a sleeping state waits for. Without a record of the CPU, nothing is remembered.
 #[inline(always)]
 pub fn reason(thread: *mut Thread, task: Object, call: u32, state: u32, cpu: Option<*mut CpuCalls>) -> u32 {
-    let pauses = unsafe { core::mem::replace(&mut (*thread).pauses, 0) } != 0;
+    let pauses = unsafe {
+        (*thread).wait_kind = KIND_UNKNOWN;
+        core::mem::replace(&mut (*thread).pauses, 0) != 0
+    };
     if state & STOPPED != 0 {
         return wait::STOPPED;
     }
@@ -54,7 +57,8 @@ pub fn reason(thread: *mut Thread, task: Object, call: u32, state: u32, cpu: Opt
     }
     let stalls =
         if offset!(task_in_memstall) == ABSENT { flags & STALLS != 0 } else { bit(task, offset!(task_in_memstall)) };
-    if flags & RECLAIMS != 0 || stalls && !waits_for_io {
+    let reclaims = flags & RECLAIMS != 0 || unsafe { (*thread).reclaim_since_ns } != 0;
+    if reclaims || stalls && !waits_for_io {
         return wait::RECLAIM;
     }
     if pauses && waits_for_io && state & KILLABLE == KILLABLE {
@@ -65,9 +69,10 @@ pub fn reason(thread: *mut Thread, task: Object, call: u32, state: u32, cpu: Opt
     }
     let meaning = meaning_of(call);
     let kind = match meaning {
-        wait::RECEIVE | wait::SEND | wait::CONNECT => kind_of(task, cpu),
+        wait::RECEIVE | wait::SEND | wait::CONNECT | wait::JOURNAL => kind_of(task, cpu),
         _ => kind::NONE,
     };
+    unsafe { (*thread).wait_kind = kind };
     if waits_for_io { in_io(thread, task, meaning, kind) } else { in_call(meaning, kind, state) }
 }
 

@@ -55,6 +55,8 @@ pub struct Thread {
     pub preempted: u32,
     /// What it waits for, or waited for last: one of [`profiler_common::wait`].
     pub wait: u32,
+    /// Kind of the file that this is about, or [`profiler_common::task::KIND_UNKNOWN`].
+    pub wait_kind: u32,
     /// [`Self::wait`] when it was woken last.
     pub woke_wait: u32,
     /// Who woke it last; 0 on an idle CPU. In an interrupt that is whom it interrupted.

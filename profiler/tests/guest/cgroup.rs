@@ -8,7 +8,7 @@ use profiler_common::wait;
 
 use super::group::{Group, is_version_1};
 use crate::kernel::child::{clock, fork};
-use crate::kernel::clock::{be_first, compare, sleeps};
+use crate::kernel::clock::{be_first, compare_within, sleeps};
 use crate::kernel::device::Scratch;
 use crate::kernel::observe::{assert_close, every, figure, figure_of_test, observe, once, tool};
 use crate::kernel::taskstats::{Accounting, Stats};
@@ -81,7 +81,7 @@ fn a_process_over_its_share_of_memory_pauses() {
     group.set("memory.high", &(8 * MIB).to_string());
     spends("reclaim", || {
         group.enter();
-        let mut memory = vec![0u8; 8 * MIB + MIB / 4];
+        let mut memory = vec![0u8; 9 * MIB];
         memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
         std::hint::black_box(&memory);
     });
@@ -139,7 +139,8 @@ fn memory_freed_for_oneself_as_in_taskstats() {
     });
     let (truth, child) = &seen.said;
     let ours = seen.sum(child.pid, |row| row.reclaim_cpu_ns + row.waits[wait::RECLAIM as usize]);
-    compare("reclaim", ours, truth.number(RECLAIM));
+    // A look costs an emulated CPU a microsecond or two, of the fifty that each of many reclaims takes.
+    compare_within(0.05, "reclaim", ours, truth.number(RECLAIM));
 }
 
 fn read_all(path: &str) {

@@ -68,7 +68,7 @@ pub fn compare(what: &str, ours: u64, truth: u64) {
 }
 
 #[track_caller]
-fn compare_within(share: f64, what: &str, ours: u64, truth: u64) {
+pub fn compare_within(share: f64, what: &str, ours: u64, truth: u64) {
     let off = (ours as f64 - truth as f64) / truth.max(1) as f64 * 100.0;
     figure_of_test(what, format!("{} = {}, off by {off:+.3} %", ms(ours), ms(truth)));
     assert!(truth >= 100 * MS, "too little of it to compare: {truth} ns");

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use profiler::source::live::{Live, Options};
+use profiler_common::file::kind;
 use profiler_common::task::state;
 use serde_json::Value;
 
@@ -49,6 +50,8 @@ fn a_thread_that_waits_since_before_is_seen_waiting() {
     // Seeded while attaching, a little before the first interval.
     let blocked = seen.sum(pid, |row| row.blocked_ns);
     assert_close("waited", blocked, watched, 0.05);
+    // It has never returned from a read while we watched.
+    assert_eq!(seen.call(pid, "read", kind::PIPE).blocked_ns, blocked);
 }
 
 #[test]

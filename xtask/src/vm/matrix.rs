@@ -84,7 +84,7 @@ const ROWS: &[&str] = &[
 ];
 
 /// Debian's cloud kernel on two CPUs, with all tests, but for those that take long: each probe is refused in turn on the
-/// oldest kernel, and other clocks are asked on the newest.
+/// oldest kernel, the newest has the waterfall, and all have them on request.
 const PLAIN: Guest = Guest {
     name: "",
     kernel: "",
@@ -92,7 +92,7 @@ const PLAIN: Guest = Guest {
     cpus: "2",
     tests: &[""],
     impossible: &[EMULATED],
-    slow: &["ladder::", "clock::"],
+    slow: &["ladder::", "waterfall::", "clock::", "swap::"],
     short: &[],
 };
 
@@ -105,7 +105,7 @@ pub const GUESTS: &[Guest] = &[
     Guest {
         name: "5.10",
         kernel: "5.10",
-        slow: &["clock::"],
+        slow: &["waterfall::", "clock::", "swap::"],
         short: &[
             absent("iter_listed", "task and socket storage"),
             absent("contention_end", "does not have the tracepoint"),
@@ -116,12 +116,13 @@ pub const GUESTS: &[Guest] = &[
     },
     Guest { name: "6.1", kernel: "6.1", short: &[SOCKETLESS_RESETS], ..PLAIN },
     Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", ..PLAIN },
-    Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", slow: &["ladder::"], ..PLAIN },
+    Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", slow: &["ladder::", "clock::"], ..PLAIN },
     Guest {
         name: "6.1-cgroup1",
         kernel: "6.1",
         append: "guest.cgroup=1",
         tests: &["guest::cgroup", "guest::swap", "task::", "doctor::"],
+        slow: &[],
         short: &[SOCKETLESS_RESETS],
         ..PLAIN
     },

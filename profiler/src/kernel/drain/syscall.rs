@@ -1,13 +1,15 @@
 //! Calls: what threads counted in their own slots, what overflowed, and the sampled latencies, summed per process.
 
 use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS};
-use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
-use profiler_common::task::{NO_CALL, TaskRecord};
+use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls, call_key, class};
+use profiler_common::task::{KIND_UNKNOWN, NO_CALL, TaskRecord};
 
+use crate::batch::call::class_of;
 use crate::batch::hist::Scale;
 use crate::batch::{CallRow, Hist, ProcessKey};
 use crate::kernel::drain::task::waiting_ns;
 use crate::kernel::drain::{Map, growth, growth_wrapping};
+use crate::kernel::load::call_name;
 
 /// What happened in one interval, by process and call.
 #[derive(Default)]
@@ -151,7 +153,7 @@ impl Reported {
         }
     }
 
-    /// A wait in progress counts up to now. The kind of file is that of the thread's most frequent such call.
+    /// A wait in progress counts up to now. Where nobody has looked at its file, it is of the kind of most such calls.
     fn report_wait(&mut self, process: ProcessKey, record: &TaskRecord, calls: &mut Calls) {
         let waiting = waiting_ns(record);
         if record.wait_call == NO_CALL || waiting == 0 {
@@ -160,10 +162,18 @@ impl Reported {
         let total = waiting + record.pending_ns;
         let ahead = self.advance.filter(|(call, _)| *call == record.wait_call).map_or(0, |(_, ahead)| ahead);
         self.advance = Some((record.wait_call, total.max(ahead)));
-        let same = self.last.iter().filter(|last| last.key & 0xffff == record.wait_call);
-        let key = same.max_by_key(|last| last.count).map_or(record.wait_call, |last| last.key);
+        let key = key_of_wait(record).unwrap_or_else(|| {
+            let same = self.last.iter().filter(|last| last.key & 0xffff == record.wait_call);
+            same.max_by_key(|last| last.count).map_or(record.wait_call, |last| last.key)
+        });
         calls.add(process, key, &Change { blocked_ns: total.saturating_sub(ahead), ..Change::default() });
     }
+}
+
+/// The key that the call in which a thread waits will have when it returns.
+fn key_of_wait(record: &TaskRecord) -> Option<u32> {
+    let has_kind = matches!(class_of(call_name(record.wait_call as usize)?), class::READ | class::WRITE | class::SYNC);
+    (has_kind && record.wait_kind != KIND_UNKNOWN).then(|| call_key(record.wait_call, record.wait_kind))
 }
 
 /// What the CPUs have counted for the threads that are on them, by thread id.

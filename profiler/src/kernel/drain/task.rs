@@ -182,8 +182,8 @@ fn times(record: &TaskRecord, waits: &[u64; WAITS]) -> Times {
 }
 
 /// How far each time has come since it was told, and tells it. What was open, and turns out to belong elsewhere, cannot be
-/// taken back: where it belongs, as much less is told, until it has come about where it was told. So the sum is right at any
-/// time.
+/// taken back: of waits, as much less is told, until it has come about where it was told. So the sum is right, and CPU and
+/// queues stay those of the scheduler's books.
 fn tell(told: &mut Times, now: &Times) -> Times {
     let mut grown = [0; WAIT + WAITS];
     let mut ahead = 0;
@@ -192,7 +192,7 @@ fn tell(told: &mut Times, now: &Times) -> Times {
         ahead += told.saturating_sub(*now);
     }
     while ahead > 0
-        && let Some(most) = grown.iter_mut().max().filter(|most| **most > 0)
+        && let Some(most) = grown[WAIT..].iter_mut().max().filter(|most| **most > 0)
     {
         let less = ahead.min(*most);
         *most -= less;
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_too_early_comes_off_what_grows_most() {
+    fn what_was_told_too_early_comes_off_the_wait_that_grows_most() {
         let state = |queued, waited| {
             let mut times: Times = [0; WAIT + WAITS];
             (times[CPU], times[WOKEN], times[WAIT + 2]) = (5, queued, waited);
