@@ -29,6 +29,8 @@ pub struct Since {
     pub wait_ns: u64,
     /// Wanted a CPU, [`Self::throttled_ns`] left out.
     pub queued_ns: u64,
+    /// What of [`Self::queued_ns`] the kernel has booked already, of a thread that is queued: it was moved to another CPU.
+    pub booked_ns: u64,
     /// Wanted a CPU while its group had no quota.
     pub throttled_ns: u64,
     /// On a CPU, and not in the scheduler's book yet.
@@ -84,6 +86,8 @@ impl Clocks {
             state::QUEUED => {
                 since.wait_ns = if preempted || waited != 0 { waited } else { wall };
                 since.queued_ns = less(wall, since.wait_ns);
+                let booked = self.delay_ns.wrapping_sub(unsafe { (*thread).delay_mark_ns });
+                since.booked_ns = if booked < since.queued_ns { booked } else { since.queued_ns };
             }
             state::RUNNING | state::ENDED => self.settle(&mut since, thread, wall, waited, state == state::RUNNING),
             _ => since.wait_ns = wall,

@@ -79,15 +79,15 @@ pub fn books(record: &mut TaskRecord, thread: *mut Thread, task: Object) {
             let since = Clocks::of(task).since(thread, record.at_ns, record.state);
             record.open_wait_ns = since.wait_ns;
             record.open_cpu_ns = since.cpu_ns;
+            record.throttled_ns += since.throttled_ns;
+            record.excess_ns += since.excess_ns;
+            let mut queued = since.queued_ns;
             if record.state == state::QUEUED {
-                // In no book of the kernel yet.
-                record.open_queued_ns = since.queued_ns;
+                queued = since.booked_ns;
+                record.open_queued_ns = since.queued_ns.wrapping_sub(queued);
                 record.throttled = u32::from(is_throttled(task));
-            } else {
-                record.throttled_ns += since.throttled_ns;
-                record.excess_ns += since.excess_ns;
-                record.preempted_ns += if record.preempted == 0 { 0 } else { since.queued_ns };
             }
+            record.preempted_ns += if record.preempted == 0 { 0 } else { queued };
         }
         record.woke_ns = (*thread).woke_ns;
         record.woke_wait = (*thread).woke_wait;

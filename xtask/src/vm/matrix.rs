@@ -83,8 +83,8 @@ const ROWS: &[&str] = &[
     "doctor::",
 ];
 
-/// Debian's cloud kernel on two CPUs, with all tests, but for those that take long: each probe is refused in turn on the
-/// oldest kernel, the newest has the waterfall, and all have them on request.
+/// Debian's cloud kernel on two CPUs, with all tests but those that take minutes: these run on request, and the waterfall on
+/// the newest kernel.
 const PLAIN: Guest = Guest {
     name: "",
     kernel: "",
@@ -105,7 +105,6 @@ pub const GUESTS: &[Guest] = &[
     Guest {
         name: "5.10",
         kernel: "5.10",
-        slow: &["waterfall::", "clock::", "swap::"],
         short: &[
             absent("iter_listed", "task and socket storage"),
             absent("contention_end", "does not have the tracepoint"),

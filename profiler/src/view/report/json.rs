@@ -13,7 +13,7 @@ use crate::model::{Model, Window};
 /// Version of the format: grows when a key changes its meaning or goes away.
 const SCHEMA: u32 = 1;
 /// Rows of a table.
-const ROWS_MAX: usize = 1_000;
+const ROWS_MAX: usize = 5_000;
 
 /// The report as one line of JSON.
 #[must_use]
