@@ -18,7 +18,7 @@ const LINKS_MAX: usize = 256;
 #[derive(Default)]
 pub struct Waits {
     links: usize,
-    /// Who runs, by process id; and whether that is the kernel itself.
+    /// Who runs, by process id; and whether that is a thread of the kernel with work of its own.
     processes: HashMap<u32, (ProcessKey, bool)>,
     /// Rows of threads that were woken: their number, by which process, in which call.
     woken: Vec<(usize, u32, u32)>,
@@ -28,7 +28,9 @@ impl Waits {
     /// Notes a thread whose row is the next of `rows`; `from` is the begin of the interval.
     pub fn see(&mut self, record: &TaskRecord, row: &mut TaskRow, index: usize, from: u64) {
         if record.pid == record.tid {
-            self.processes.insert(record.pid, (row.process, record.kernel_thread != 0));
+            // What this one does are interrupts that were put off.
+            let kernel = record.kernel_thread != 0 && !row.comm.starts_with("ksoftirqd");
+            self.processes.insert(record.pid, (row.process, kernel));
         }
         if row.wait.is_some() {
             row.wait_object = self.object(record);

@@ -45,6 +45,7 @@ pub const SCENARIO: Scenario = Scenario {
     shots: &[
         Shot { section: "screen: postgres overview", keys: &[] },
         Shot { section: "screen: postgres states", keys: &["2", "t", "t", "/", "postgres", "Enter"] },
+        Shot { section: "screen: postgres waits", keys: &["Escape", "t", "/", "postgres", "Enter"] },
         Shot { section: "screen: postgres disks", keys: &["Escape", "3"] },
         Shot { section: "screen: postgres files", keys: &["4", "/", "postgres", "Enter"] },
     ],
