@@ -54,7 +54,8 @@ impl Since {
             let (began, switched) = ((*thread).reclaim_since_ns, (*thread).switch_ns);
             if began != 0 {
                 let off = self.wait_ns + self.queued_ns + self.throttled_ns + self.unexplained_ns;
-                (*thread).reclaim_cpu_ns += if began > switched { less(now, began) } else { less(now, switched + off) };
+                (*thread).reclaim_cpu_ns +=
+                    if began > switched { now.saturating_sub(began) } else { now.saturating_sub(switched + off) };
             }
         }
     }
@@ -78,14 +79,14 @@ impl Clocks {
     pub fn since(&self, thread: *mut Thread, now: u64, state: u32) -> Since {
         let (preempted, switched, woke) = unsafe { ((*thread).preempted != 0, (*thread).switch_ns, (*thread).woke_ns) };
         // It may have switched since the iterator looked at the clock.
-        let wall = less(now, switched);
+        let wall = now.saturating_sub(switched);
         // How long it waited before it was woken; 0 if that is not known.
-        let waited = if preempted { 0 } else { less(woke, switched) };
+        let waited = if preempted { 0 } else { woke.saturating_sub(switched) };
         let mut since = Since::default();
         match state {
             state::QUEUED => {
                 since.wait_ns = if preempted || waited != 0 { waited } else { wall };
-                since.queued_ns = less(wall, since.wait_ns);
+                since.queued_ns = wall.saturating_sub(since.wait_ns);
                 let booked = self.delay_ns.wrapping_sub(unsafe { (*thread).delay_mark_ns });
                 since.booked_ns = if booked < since.queued_ns { booked } else { since.queued_ns };
             }
@@ -103,8 +104,8 @@ impl Clocks {
             (ran, self.delay_ns.wrapping_sub((*thread).delay_mark_ns), (*thread).preempted != 0)
         };
         let slack = CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT);
-        let off = less(wall, ran);
-        let room = less(off, waited);
+        let off = wall.saturating_sub(ran);
+        let room = off.saturating_sub(waited);
         // The kernel looked at its clock before we did: where a hypervisor came in between, the time before has that as
         // unexplained, and the books now have as much too much.
         let bank = unsafe { (*thread).waits[wait::UNEXPLAINED as usize] };
@@ -113,9 +114,9 @@ impl Clocks {
             && delayed > room + (room >> 2) + slack
             && delayed > room.wrapping_add(bank);
         let queued = if wrong { room } else { delayed };
-        let over = less(queued, off);
+        let over = queued.saturating_sub(off);
         since.explained_ns = if over > bank { bank } else { over };
-        let rest = less(off, queued);
+        let rest = off.saturating_sub(queued);
         since.excess_ns = delayed.wrapping_sub(queued);
         since.skewed = ran.wrapping_add(queued) > wall + slack + since.explained_ns;
         since.wait_ns = if preempted || runs && waited != 0 && waited < rest { waited } else { rest };
@@ -149,12 +150,6 @@ impl Clocks {
             (*thread).throttled_mark_ns = self.throttled_ns;
         }
     }
-}
-
-/// `a - b`, or 0.
-#[inline(always)]
-fn less(a: u64, b: u64) -> u64 {
-    if a > b { a - b } else { 0 }
 }
 
 /// A task's queue as a number, and how long that has been without quota.

@@ -1,7 +1,6 @@
 //! Who wakes a thread, and when.
 //!
-//! SAFETY: a record is written by others than its thread only here, and only while the thread sleeps: whoever wakes it holds
-//! its lock.
+//! SAFETY: of a record, others than its thread write these words alone, one at a time: whoever wakes a thread holds its lock.
 
 use super::call_of;
 use super::thread::get;

@@ -129,7 +129,7 @@ fn memory_freed_for_oneself_as_in_taskstats() {
         let mut child = fork(|parent| {
             group.enter();
             be_first();
-            (0..2).for_each(|_| read_all(&path));
+            (0..4).for_each(|_| read_all(&path));
             parent.say([1]);
             parent.hear();
         });

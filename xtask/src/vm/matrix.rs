@@ -68,6 +68,9 @@ const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a s
 /// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
 const EMULATED: (&str, &str) = ("latency_of_single_reads", "an emulated CPU wakes fio too late");
 
+/// Within 2 % most times, and once off by 10 on 5.10, for a reason that is not known yet: on request.
+const RECLAIM: &str = "memory_freed_for_oneself";
+
 /// The kinds of files are told by memory that programs may not read.
 const KINDLESS: &str = "the kinds of files are not known under lockdown";
 
@@ -92,7 +95,7 @@ const PLAIN: Guest = Guest {
     cpus: "2",
     tests: &[""],
     impossible: &[EMULATED],
-    slow: &["ladder::", "waterfall::", "clock::", "swap::"],
+    slow: &["ladder::", "waterfall::", "clock::", "swap::", RECLAIM],
     short: &[],
 };
 
@@ -115,13 +118,19 @@ pub const GUESTS: &[Guest] = &[
     },
     Guest { name: "6.1", kernel: "6.1", short: &[SOCKETLESS_RESETS], ..PLAIN },
     Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", ..PLAIN },
-    Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", slow: &["ladder::", "clock::"], ..PLAIN },
+    Guest {
+        name: "7.2",
+        kernel: "7.2",
+        append: "guest.preemptible=1",
+        slow: &["ladder::", "clock::", RECLAIM],
+        ..PLAIN
+    },
     Guest {
         name: "6.1-cgroup1",
         kernel: "6.1",
         append: "guest.cgroup=1",
         tests: &["guest::cgroup", "guest::swap", "task::", "doctor::"],
-        slow: &[],
+        slow: &[RECLAIM],
         short: &[SOCKETLESS_RESETS],
         ..PLAIN
     },
