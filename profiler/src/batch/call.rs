@@ -102,7 +102,7 @@ pub fn wait_of(name: &str) -> u8 {
 #[must_use]
 pub fn takes_descriptor(name: &str) -> bool {
     matches!(class_of(name), class::READ | class::WRITE | class::SYNC)
-        || matches!(name, "connect" | "flock" | "fcntl" | "recvmmsg" | "sendmmsg" | "sync_file_range")
+        || matches!(name, "connect" | "flock" | "fcntl" | "recvmmsg" | "sendmmsg")
 }
 
 /// Whether a wait can have been ended by a process in this call, or in none. Interrupts end waits in the name of whoever ran.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::grid::{Ctx, Field, Grid, Need, SWITCHES, THREADS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
-use crate::model::state::{Class, State, named, split};
+use crate::model::state::{Class, State, spent};
 use crate::model::task::Usage;
 use crate::model::time::Tally as _;
 
@@ -130,11 +130,9 @@ impl Grid for Groups {
         }
         let mut rows = Vec::new();
         for (group, usage) in &groups {
-            for (number, ns) in (0..).zip(split(usage)).filter(|(_, ns)| *ns > 0) {
-                if let Some(state) = named(number as usize) {
-                    let row = GroupRow { group: (*group).to_owned(), state, ns, wall_ns: usage.wall_ns };
-                    rows.push((Subject::Group((*group).to_owned(), number), row));
-                }
+            for (number, state, ns) in spent(usage) {
+                let row = GroupRow { group: (*group).to_owned(), state, ns, wall_ns: usage.wall_ns };
+                rows.push((Subject::Group((*group).to_owned(), number), row));
             }
         }
         let weight = |row: &GroupRow| if row.state.class == Class::Idle { 0 } else { row.ns };
@@ -154,11 +152,8 @@ impl Grid for States {
         let mut rows = Vec::new();
         for (process, of) in scope.processes(ctx.model) {
             let usage = of.usage.of(ctx.model.window);
-            for (number, ns) in (0..).zip(split(usage)).filter(|(_, ns)| *ns > 0) {
-                if let Some(state) = named(number as usize) {
-                    let row = StateRow { process, state, ns, wall_ns: usage.wall_ns };
-                    rows.push((Subject::State(process, number), row));
-                }
+            for (number, state, ns) in spent(usage) {
+                rows.push((Subject::State(process, number), StateRow { process, state, ns, wall_ns: usage.wall_ns }));
             }
         }
         heaviest_first(&mut rows, |row| if row.state.class == Class::Idle { 0 } else { row.ns });

@@ -81,8 +81,9 @@ pub fn wait_of(number: u32) -> Option<u32> {
 /// Time in each state, by number. The sum is the wall time.
 ///
 /// User and kernel CPU time are the exact CPU time, split by the timer ticks that met either; without a tick, it is not known
-/// which it was. What of it was spent on freeing memory counts as reclaim, with the waits of that. Wall time that is in no book is unexplained. Where the scheduler's books have more than there was, which its
-/// run-queue time has at times, the excess is taken off that.
+/// which it was. What of it was spent on freeing memory counts as reclaim, with the waits of that. Wall time that is in no
+/// book is unexplained. Where the scheduler's books have more than there was, which its run-queue time has at times, the
+/// excess is taken off that.
 #[must_use]
 pub fn split(usage: &Usage) -> [u64; STATES] {
     let mut times = [0; STATES];
@@ -111,6 +112,12 @@ pub fn split(usage: &Usage) -> [u64; STATES] {
         excess -= taken;
     }
     times
+}
+
+/// The states that have any time in [`split`], with their numbers.
+pub fn spent(usage: &Usage) -> impl Iterator<Item = (u32, State, u64)> {
+    let times = (0u32..).zip(split(usage)).filter(|(_, ns)| *ns > 0);
+    times.filter_map(|(number, ns)| Some((number, named(number as usize)?, ns)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::batch::ProcessKey;
 use crate::field::Subject;
 use crate::model::Model;
 use crate::model::disk::op_name;
-use crate::model::state::{Class, STATES, named, split};
+use crate::model::state::{Class, spent};
 use crate::model::task::Usage;
 use crate::view::tui::theme::Band;
 use crate::view::tui::widget::bar::Part;
@@ -54,11 +54,10 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
 }
 
 fn bar(model: &Model, subject: &Subject, name: &str) -> Panel {
-    let times = usage(model, subject).map_or([0; STATES], split);
-    let states = times.into_iter().enumerate().filter_map(|(number, ns)| Some((named(number)?, ns)));
-    let mut waits: Vec<_> = states
-        .filter(|(state, ns)| *ns > 0 && matches!(state.class, Class::Wait | Class::Idle))
-        .map(|(state, ns)| (state.label, ns))
+    let waits = usage(model, subject).into_iter().flat_map(spent);
+    let mut waits: Vec<_> = waits
+        .filter(|(_, state, _)| matches!(state.class, Class::Wait | Class::Idle))
+        .map(|(_, state, ns)| (state.label, ns))
         .collect();
     waits.sort_by_key(|(_, ns)| Reverse(*ns));
     Panel {
@@ -88,14 +87,12 @@ pub fn split_by_class(usage: &Usage) -> Parts {
         (Band::Unexplained, "unexplained"),
     ]
     .map(|(band, name)| Part { band, name, amount: 0 });
-    for (state, ns) in split(usage).into_iter().enumerate().filter_map(|(number, ns)| Some((named(number)?, ns))) {
+    for (_, state, ns) in spent(usage) {
         let index = match (state.id, state.class) {
             ("user", _) => 0,
             ("cpu", _) => {
                 // Which of both it was, is not known.
-                if ns > 0 {
-                    parts[0].name = "cpu";
-                }
+                parts[0].name = "cpu";
                 0
             }
             ("system", _) => 1,
