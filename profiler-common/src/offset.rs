@@ -58,6 +58,8 @@ offsets! {
     // Until 6.6 by another clock, until 5.19 under another name.
     cfs_throttled_ns = "cfs_rq"."throttled_clock_self_time|throttled_clock_pelt_time|throttled_clock_task_time",
     cfs_throttle_count = "cfs_rq"."throttle_count",
+    cfs_group = "cfs_rq"."tg",
+    task_sched_group = "task_struct"."sched_task_group",
     task_in_iowait = "task_struct"."in_iowait",
     // 5.12 (1066d1b6974e); before, a flag.
     task_in_memstall = "task_struct"."in_memstall",

@@ -8,10 +8,11 @@ use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, state};
 use profiler_common::wait;
 
 use super::thread::Thread;
-use crate::kernel::{Object, address_of, follow_current, offset, read_current};
+use crate::kernel::{Object, address_of, config, follow_current, offset, probe, read_current};
 
 /// Readings at one moment.
 pub struct Clocks {
+    task: Object,
     /// `se.sum_exec_runtime`
     exec_ns: u64,
     /// `sched_info.run_delay`
@@ -66,6 +67,7 @@ impl Clocks {
     pub fn of(task: Object) -> Self {
         let (queue, throttled_ns) = quota_of(task);
         Self {
+            task,
             exec_ns: read_current(task, offset!(task_exec_ns)),
             delay_ns: read_current(task, offset!(task_run_delay_ns)),
             queue,
@@ -127,16 +129,31 @@ impl Clocks {
     }
 
     /// The part of a time on the run queue in which that had no quota. The kernel books this when there is quota again, before
-    /// the thread runs; on another queue than before, nobody knows it.
+    /// the thread runs. Who has been moved since was most likely so after that.
     #[inline(always)]
     fn throttled(&self, thread: *mut Thread, queued: u64) -> u64 {
         let (queue, mark) = unsafe { ((*thread).queue, (*thread).throttled_mark_ns) };
-        let grown = self.throttled_ns.wrapping_sub(mark);
-        match self.queue == queue {
-            true if grown < queued => grown,
-            true => queued,
-            false => 0,
+        let throttled_ns = match self.queue == queue {
+            true => self.throttled_ns,
+            false if queued > 0 => self.left(queue, mark),
+            false => mark,
+        };
+        let grown = throttled_ns.wrapping_sub(mark);
+        if grown < queued { grown } else { queued }
+    }
+
+    /// How long a queue that the task has left has been without quota; `unknown` if it may be gone: it lives as long as its
+    /// group, which is certain of the task's own.
+    #[inline(always)]
+    fn left(&self, queue: u64, unknown: u64) -> u64 {
+        if config!(kernel_reads) == 0 || offset!(cfs_group) == ABSENT || offset!(task_sched_group) == ABSENT {
+            return unknown;
         }
+        // The same pointer, once as it is, tells what the numbers of queues are relative to.
+        let base = probe::<u64>(self.task, offset!(task_cfs_rq)).wrapping_sub(self.queue);
+        let left = queue.wrapping_add(base) as Object;
+        let (group, own): (u64, u64) = (probe(left, offset!(cfs_group)), probe(self.task, offset!(task_sched_group)));
+        if group == own { probe(left, offset!(cfs_throttled_ns)) } else { unknown }
     }
 
     /// A switch away begins here.
