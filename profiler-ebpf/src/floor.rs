@@ -14,3 +14,8 @@ macro_rules! floor {
 floor!("sys_enter", floor_sys_enter);
 floor!("sys_exit", floor_sys_exit);
 floor!("sched_switch", floor_sched_switch);
+floor!("sched_waking", floor_sched_waking);
+floor!("block_rq_issue", floor_block_rq_issue);
+floor!("block_rq_complete", floor_block_rq_complete);
+floor!("contention_begin", floor_contention_begin);
+floor!("contention_end", floor_contention_end);

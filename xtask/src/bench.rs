@@ -16,6 +16,7 @@ mod programs;
 mod report;
 mod rounds;
 pub mod screen;
+mod storage;
 mod summary;
 mod verdict;
 

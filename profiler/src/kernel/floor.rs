@@ -8,7 +8,16 @@ use crate::kernel::load::NATIVE;
 use crate::kernel::support;
 
 /// Hooks that have an empty program.
-pub const HOOKS: [&str; 3] = ["sys_enter", "sys_exit", "sched_switch"];
+pub const HOOKS: [&str; 8] = [
+    "sys_enter",
+    "sys_exit",
+    "sched_switch",
+    "sched_waking",
+    "block_rq_issue",
+    "block_rq_complete",
+    "contention_begin",
+    "contention_end",
+];
 
 /// Attached empty programs; dropping it detaches them.
 pub struct Floor {

@@ -79,6 +79,9 @@ const COMPARISONS: &[(&str, &str, What)] = &[
         "context switch, net: less what was added to its calls as to getppid",
         What::Net(Load::Yield, Load::Getppid),
     ),
+    ("miss", "page-cache miss: a page of a file, without readahead", What::Whole(Load::Miss)),
+    ("request", "block request: the same page past the page cache", What::Whole(Load::Request)),
+    ("contend", "lock contention: lseek of a file that another CPU asks the same", What::Whole(Load::Contend)),
 ];
 
 /// All comparisons for which there is at least one figure.

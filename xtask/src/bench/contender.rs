@@ -56,8 +56,9 @@ pub enum Ready {
     Settled,
 }
 
-/// The hooks of the hot path, each with an empty twin.
-pub const FLOOR_HOOKS: &str = "sys_exit,sched_switch";
+/// The hooks that the workloads meet, each with an empty twin.
+pub const FLOOR_HOOKS: &str =
+    "sys_exit,sched_switch,sched_waking,block_rq_issue,block_rq_complete,contention_begin,contention_end";
 
 const CALL_HISTOGRAM: &str = "tracepoint:raw_syscalls:sys_enter { @start[tid] = nsecs; } \
      tracepoint:raw_syscalls:sys_exit /@start[tid]/ \
@@ -99,10 +100,11 @@ impl Contender {
     /// What is compared in this workload: tracers of calls in calls, tracers of switches in switches.
     pub fn joins(&self, load: Load) -> bool {
         let calls = matches!(load, Load::Read | Load::Getppid);
+        let switches = matches!(load, Load::Switch | Load::Yield);
         match self.id {
             Id::Plain | Id::Floor | Id::Us => true,
             Id::Syscount | Id::BpftraceCalls | Id::Strace => calls,
-            Id::Runqlat | Id::BpftraceSwitches => !calls,
+            Id::Runqlat | Id::BpftraceSwitches => switches,
         }
     }
 
@@ -120,7 +122,7 @@ pub fn all(ours: &Result<PathBuf, String>, folder: &Path) -> Vec<Contender> {
     let record = vec!["record".into(), "--force".into(), "-o".into(), capture];
     let mut all = vec![
         Contender { id: Id::Plain, label: "plain".to_owned(), how: How::Alone },
-        own(Id::Floor, &format!("floor ({FLOOR_HOOKS})"), ours, floor, Ready::Programs(hooks)),
+        own(Id::Floor, "floor", ours, floor, Ready::Programs(hooks)),
         own(Id::Us, "profiler record", ours, record, Ready::Settled),
     ];
     all.extend(PEERS.iter().map(peer));

@@ -5,11 +5,10 @@
 
 use std::fs::File;
 use std::hint;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{crowd, os};
+use super::{crowd, os, storage};
 
 /// What one operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -34,6 +33,12 @@ pub enum Load {
     Yield,
     /// The other end of `switch`
     Echo,
+    /// Reading a page of a file that is not in the page cache, and no other
+    Miss,
+    /// The same past the page cache
+    Request,
+    /// Asking where a file stands, which two threads do on two CPUs, and its lock lets only one do at a time
+    Contend,
     /// Thousands of mostly sleeping threads beside calls at a steady rate
     Crowd,
 }
@@ -80,6 +85,9 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         Load::Switch => switch(args)?,
         Load::Yield => yielding(args)?,
         Load::Echo => return echo(),
+        Load::Miss => storage::misses(args)?,
+        Load::Request => storage::requests(args)?,
+        Load::Contend => contend(args)?,
         Load::Crowd => {
             println!("{}", crowd::run(args.threads, args.iterations, Duration::from_secs(args.seconds))?);
             return Ok(ExitCode::SUCCESS);
@@ -90,7 +98,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
 }
 
 /// Times each repetition of `work`, which returns how many operations it did.
-fn repeat(args: &Args, calls: f64, mut work: impl FnMut(u64) -> Result<u64>) -> Result<Outcome> {
+pub fn repeat(args: &Args, calls: f64, mut work: impl FnMut(u64) -> Result<u64>) -> Result<Outcome> {
     // The first repetition pays for faults and cold caches.
     work(args.iterations / 10 + 1)?;
     let mut times = Vec::new();
@@ -161,35 +169,64 @@ fn echo() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Two threads share a file, whose place has a lock.
+fn contend(args: &Args) -> Result<Outcome> {
+    let file = File::open(super::own_program()?).context("failed to open a file")?;
+    beside(
+        if args.cpu == 0 { 1 } else { args.cpu - 1 },
+        || (&file).stream_position().is_ok(),
+        || {
+            repeat(args, 1.0, |count| {
+                for _ in 0..count {
+                    (&file).stream_position().context("failed to ask where a file stands")?;
+                }
+                Ok(count)
+            })
+        },
+    )
+}
+
+/// Does one thing in another thread on a CPU, again and again, for as long as `work` takes; it says whether it could.
+fn beside<T>(cpu: usize, again: impl Fn() -> bool + Sync, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let mut goes_well = os::pin(cpu).is_ok();
+            while goes_well && !stop.load(Ordering::Relaxed) {
+                goes_well = again();
+            }
+            goes_well
+        });
+        let outcome = work();
+        stop.store(true, Ordering::Relaxed);
+        let went_well = other.join().is_ok_and(|went_well| went_well);
+        outcome.and_then(|outcome| {
+            anyhow::ensure!(went_well, "the other thread failed");
+            Ok(outcome)
+        })
+    })
+}
+
 /// Two threads yield to each other. Not every yield switches, so the switches are counted.
 fn yielding(args: &Args) -> Result<Outcome> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    let other = thread::spawn(move || {
-        while !seen.load(Ordering::Relaxed) {
-            thread::yield_now();
-        }
-    });
-    let mut per_switch = Vec::new();
-    let outcome = repeat(args, 1.0, |count| {
-        let before = switches()?;
-        let mut left = count;
-        while left > 0 {
-            thread::yield_now();
-            left -= 1;
-        }
-        // Each switch away from this thread comes with one back to it.
-        let switched = 2 * switches()?.saturating_sub(before);
-        per_switch.push(2.0 * count as f64 / switched.max(1) as f64);
-        Ok(switched)
-    });
-    stop.store(true, Ordering::Relaxed);
-    let ended = other.join().is_ok();
-    per_switch.sort_by(f64::total_cmp);
-    let calls = per_switch[per_switch.len() / 2];
-    outcome.map(|outcome| Outcome { calls, ..outcome }).and_then(|outcome| {
-        anyhow::ensure!(ended, "the yielding thread failed");
-        Ok(outcome)
+    let yields = || {
+        thread::yield_now();
+        true
+    };
+    beside(args.cpu, yields, || {
+        let mut per_switch = Vec::new();
+        let outcome = repeat(args, 1.0, |count| {
+            let before = switches()?;
+            for _ in 0..count {
+                thread::yield_now();
+            }
+            // Each switch away from this thread comes with one back to it.
+            let switched = 2 * switches()?.saturating_sub(before);
+            per_switch.push(2.0 * count as f64 / switched.max(1) as f64);
+            Ok(switched)
+        })?;
+        per_switch.sort_by(f64::total_cmp);
+        Ok(Outcome { calls: per_switch[per_switch.len() / 2], ..outcome })
     })
 }
 

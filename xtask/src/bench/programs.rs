@@ -28,7 +28,7 @@ pub struct Cost {
 /// With fewer runs than this, the time of one run is chance.
 const RUNS_MIN: u64 = 10;
 
-/// Runs both kinds of workload beside the contender.
+/// Runs each kind of workload beside the contender.
 pub fn measure(contender: &Contender, plan: Plan) -> Result<Vec<Cost>> {
     let How::Beside { program, args, ready } = &contender.how else {
         return Ok(Vec::new());
@@ -36,7 +36,7 @@ pub fn measure(contender: &Contender, plan: Plan) -> Result<Vec<Cost>> {
     let mut beside = Beside::start(program, args, *ready, plan.folder)?;
     let _on = Statistics::enable().context("failed to turn on the kernel's statistics of programs")?;
     let mut costs = Vec::new();
-    for load in [Load::Read, Load::Switch] {
+    for load in [Load::Read, Load::Switch, Load::Miss, Load::Request, Load::Contend] {
         let before = snapshot(beside.pid());
         rounds::run_load(load, plan)?;
         beside.check()?;

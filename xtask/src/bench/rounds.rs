@@ -15,7 +15,8 @@ use super::contender::{Contender, How, Id};
 use super::load::{Load, Outcome};
 
 /// What is compared.
-pub const LOADS: [Load; 4] = [Load::Read, Load::Getppid, Load::Switch, Load::Yield];
+pub const LOADS: [Load; 7] =
+    [Load::Read, Load::Getppid, Load::Switch, Load::Yield, Load::Miss, Load::Request, Load::Contend];
 /// A workload takes less than a second unless something is wrong.
 const LOAD_MAX: Duration = Duration::from_secs(30);
 
@@ -108,6 +109,8 @@ fn iterations(load: Load) -> u64 {
         Load::Read | Load::Getppid => 20_000,
         Load::Switch | Load::Echo => 2_000,
         Load::Yield => 4_000,
+        Load::Miss | Load::Request => 100,
+        Load::Contend => 10_000,
         Load::Crowd => 0,
     }
 }

@@ -9,7 +9,7 @@ use super::contender::Id;
 use super::cost;
 
 const CALL_NS_MAX: f64 = 50.0;
-const SWITCH_NS_MAX: f64 = 120.0;
+const SWITCH_NS_MAX: f64 = 100.0;
 const FIRST_SCREEN_MS_MAX: f64 = 1000.0;
 /// Of one CPU.
 const CPU_PERCENT_MAX: f64 = 1.0;
