@@ -135,7 +135,8 @@ impl Clocks {
         let (queue, mark) = unsafe { ((*thread).queue, (*thread).throttled_mark_ns) };
         let throttled_ns = match self.queue == queue {
             true => self.throttled_ns,
-            false if queued > 0 => self.left(queue, mark),
+            false if queued > 0 && queue != 0 => self.left(queue, mark),
+            // Its first switch away is yet to come, or it did not wait.
             false => mark,
         };
         let grown = throttled_ns.wrapping_sub(mark);
