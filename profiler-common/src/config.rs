@@ -23,16 +23,20 @@ pub struct Config {
     /// to wait until a call is counted. Whoever runs on the CPU between that and their return is not counted, and the
     /// kernel tells how often.
     pub preemptible: u32,
+    /// `REQ_FUA` as a mask.
+    pub fua_mask: u32,
+    /// `PG_head` as a mask: the page begins several. Its number moved often.
+    pub page_head_mask: u32,
     /// Index of the pause among the arguments of `balance_dirty_pages`, the one before the last.
     pub dirty_pause_arg: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 32);
+const _: () = assert!(size_of::<Config>() == 40);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 8] {
+    pub const fn words(&self) -> [u32; 10] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -41,6 +45,8 @@ impl Config {
             self.log,
             self.kernel_reads,
             self.preemptible,
+            self.fua_mask,
+            self.page_head_mask,
             self.dirty_pause_arg,
         ]
     }

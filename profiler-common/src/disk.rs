@@ -1,6 +1,6 @@
 //! Row `disk`: block requests per device and operation, as `/proc/diskstats` counts them.
 
-use crate::hist::LINEAR8_SLOTS;
+use crate::hist::{LINEAR32_SLOTS, LOG2_SLOTS};
 
 /// Operations, told apart as `/proc/diskstats` does.
 pub mod op {
@@ -36,7 +36,21 @@ pub const fn device(major: u32, minor: u32) -> u32 {
     major << 20 | (minor & 0xf_ffff)
 }
 
-/// One device and operation. Everything only grows; in flight = issued − finished.
+/// Sizes of requests that are told apart: up to 4 KiB, then powers of two, the last above 1 MiB.
+pub const SIZES: usize = 10;
+
+/// The index of a size in bytes, below [`SIZES`].
+#[inline(always)]
+#[must_use]
+pub fn size_class(bytes: u32) -> usize {
+    let class = (bytes.saturating_sub(1) >> 12).checked_ilog2().map_or(0, |exponent| exponent as usize + 1);
+    if class < SIZES { class } else { SIZES - 1 }
+}
+
+/// Ends of requests that are remembered, so that so many streams at once are still seen as sequential.
+pub const STREAMS: usize = 4;
+
+/// One device and operation. Everything only grows but [`Self::ends`]; in flight = issued − finished.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskRecord {
@@ -50,16 +64,28 @@ pub struct DiskRecord {
     pub issued: u64,
     /// Requests among them that came back.
     pub finished: u64,
+    /// Requests that were put back on their queue, to be issued again.
+    pub requeues: u64,
+    /// Requests issued that begin where one of the last ones ended.
+    pub sequential: u64,
+    /// Writes that were not to be left in the device's cache (`REQ_FUA`), of those issued.
+    pub fua: u64,
     /// Requests without a start time, because the device keeps no statistics: their queue time is unknown.
     pub queue_unknown: u64,
     /// Sum of queue times: request allocated → issued to the driver.
     pub queue_ns: u64,
     /// Sum of device times: issued → completed.
     pub device_ns: u64,
-    /// Queue times, fine scale.
-    pub queue: [u32; LINEAR8_SLOTS],
-    /// Device times, fine scale.
-    pub service: [u32; LINEAR8_SLOTS],
+    /// Sector behind each of the last requests.
+    pub ends: [u64; STREAMS],
+    /// Queue times.
+    pub queue: [u32; LINEAR32_SLOTS],
+    /// Device times.
+    pub service: [u32; LINEAR32_SLOTS],
+    /// Queue plus device time.
+    pub latency: [u32; LINEAR32_SLOTS],
+    /// The same by [`size_class`], on the coarse scale.
+    pub sizes: [[u32; LOG2_SLOTS]; SIZES],
 }
 
 impl DiskRecord {
@@ -70,12 +96,115 @@ impl DiskRecord {
         errors: 0,
         issued: 0,
         finished: 0,
+        requeues: 0,
+        sequential: 0,
+        fua: 0,
         queue_unknown: 0,
         queue_ns: 0,
         device_ns: 0,
-        queue: [0; LINEAR8_SLOTS],
-        service: [0; LINEAR8_SLOTS],
+        ends: [0; STREAMS],
+        queue: [0; LINEAR32_SLOTS],
+        service: [0; LINEAR32_SLOTS],
+        latency: [0; LINEAR32_SLOTS],
+        sizes: [[0; LOG2_SLOTS]; SIZES],
     };
 }
 
-const _: () = assert!(size_of::<DiskRecord>() == 64 + 8 * LINEAR8_SLOTS);
+const _: () = assert!(size_of::<DiskRecord>() == 88 + 8 * STREAMS + 12 * LINEAR32_SLOTS + 4 * LOG2_SLOTS * SIZES);
+
+/// A request on its way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// When it was given to the driver, or 0.
+    pub issued_ns: u64,
+    /// Start of the process that asked for it.
+    pub process_start_ns: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// 0.
+    pub padding: u32,
+}
+
+const _: () = assert!(size_of::<Request>() == 24);
+
+/// A file, by its inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InodeKey {
+    /// Inode number.
+    pub number: u64,
+    /// `super_block.s_dev`
+    pub device: u32,
+    /// `i_generation`: numbers are used again.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<InodeKey>() == 16);
+
+/// Processes that are told apart as those who make pages of one file dirty.
+pub const DIRTIERS_MAX: usize = 8;
+
+/// A process that makes pages of a file dirty.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dirtier {
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Bytes that it made dirty, less those that were written for it. A request is for whoever has most, so that may be less
+    /// than none; in all it comes out even.
+    pub credit_bytes: i64,
+    /// Process id, 0 for a free place.
+    pub pid: u32,
+    /// 0.
+    pub padding: u32,
+}
+
+const _: () = assert!(size_of::<Dirtier>() == 24);
+
+/// Who asks a device for an operation.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OwnerKey {
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// See [`DiskKey`].
+    pub device: u32,
+    /// See there.
+    pub op: u32,
+    /// 0.
+    pub padding: u32,
+}
+
+const _: () = assert!(size_of::<OwnerKey>() == 24);
+
+/// What was done for an [`OwnerKey`]. Everything only grows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerRecord {
+    /// Requests whose times are known.
+    pub requests: u64,
+    /// Bytes that completed.
+    pub bytes: u64,
+    /// Sum of their queue times.
+    pub queue_ns: u64,
+    /// Sum of their device times.
+    pub device_ns: u64,
+    /// Requests by queue plus device time, on the coarse scale.
+    pub latency: [u32; LOG2_SLOTS],
+}
+
+const _: () = assert!(size_of::<OwnerRecord>() == 32 + 4 * LOG2_SLOTS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_classes() {
+        let classes = [0, 1, 4096, 4097, 8192, 8193, 1 << 20, (1 << 20) + 1, u32::MAX].map(size_class);
+        assert_eq!(classes, [0, 0, 0, 1, 1, 2, 8, 9, 9]);
+    }
+}

@@ -22,6 +22,8 @@ pub enum Lost {
     ClockSkew = 7,
     /// A program could not read kernel memory that it needed.
     Read = 8,
+    /// A process that uses a device had no room: its requests count for nobody.
+    DiskOwner = 9,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -32,7 +34,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 9;
+pub const LOST_COUNT: usize = 10;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -45,4 +47,5 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::Socket, "socket", "owner and connect latency of some connections"),
     (Lost::ClockSkew, "clock_skew", "waits for which the scheduler's clocks disagreed"),
     (Lost::Read, "read", "records whose kernel memory could not be read"),
+    (Lost::DiskOwner, "disk_owner", "who some block requests are for"),
 ];

@@ -95,10 +95,28 @@ offsets! {
     file_inode = "file"."f_inode",
     file_private = "file"."private_data",
     inode_mode = "inode"."i_mode",
+    inode_number = "inode"."i_ino",
+    inode_super = "inode"."i_sb",
+    inode_generation = "inode"."i_generation",
+    inode_mapping = "inode"."i_mapping",
+    super_device = "super_block"."s_dev",
+    mapping_inode = "address_space"."host",
+    // The beginning of a folio, too.
+    page_flags = "page"."flags",
+    page_mapping = "page"."mapping",
+    // Of other than the first page of several: where that is, plus 1.
+    page_head = "page"."compound_head|compound_info",
+    // Of a large folio; before, in the second page of a compound page.
+    folio_pages = "folio"."_nr_pages|_folio_nr_pages",
+    page_pages = "page"."compound_nr",
+    request_bio = "request"."bio",
+    bio_vector = "bio"."bi_io_vec",
+    vector_page = "bio_vec"."bv_page",
     request_queue = "request"."q",
     request_cmd_flags = "request"."cmd_flags",
     request_rq_flags = "request"."rq_flags",
     request_data_len = "request"."__data_len",
+    request_sector = "request"."__sector",
     request_start_ns = "request"."start_time_ns",
     // Until 5.16 (f3fa33acca9f) the disk hangs on the request, then on its queue.
     request_disk = "request"."rq_disk",

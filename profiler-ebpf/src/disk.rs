@@ -1,37 +1,109 @@
-//! Row `disk`: block requests from allocation over issue to completion, counted as `/proc/diskstats` counts them.
+//! Row `disk`: block requests from allocation over issue to completion, counted as `/proc/diskstats` counts them, and for
+//! whom.
 //!
-//! SAFETY: records of devices are shared between CPUs and only added to; slot indexes are below the number of slots.
+//! SAFETY: records of devices and owners are shared between CPUs and only added to; slot indexes are below the number of
+//! slots. The ends of the last requests are overwritten by whoever comes: they are hints.
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use profiler_common::disk::{DiskKey, DiskRecord, device, op};
-use profiler_common::hist::{LINEAR8_SLOTS, linear8_slot};
+mod dirty;
+mod owner;
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use profiler_common::disk::{DiskKey, DiskRecord, Request, SIZES, STREAMS, device, op, size_class};
+use profiler_common::hist::{LINEAR32_SLOTS, LOG2_SLOTS, linear32_slot, log2_slot};
 use profiler_common::lost::Lost;
 
 use crate::emit::lost;
-use crate::kernel::{Counter, Hook, Object, config, disk_of, hook, now, offset};
+use crate::kernel::{Counter, Hook, Object, config, disk_of, hook, now, offset, unpreempted};
 use crate::maps::{DISKS, REQUESTS};
 
 /// `REQ_OP_MASK`
 const OP_MASK: u32 = 0xff;
 /// Below this, `enum req_op` is I/O; `REQ_OP_DRV_IN` and `REQ_OP_DRV_OUT` carry driver commands that diskstats ignores.
 const OP_DRIVER: u32 = 34;
+/// Sectors have 512 bytes, whatever the device says.
+const SECTOR_SHIFT: u32 = 9;
 
-hook!("block_rq_issue", block_rq_issue, block_rq_issue_raw, issue);
-hook!("block_rq_complete", block_rq_complete, block_rq_complete_raw, complete);
+hook!("block_io_start", block_io_start, block_io_start_raw, start);
+hook!("block_rq_issue", block_rq_issue, block_rq_issue_raw, issued);
+hook!("block_rq_requeue", block_rq_requeue, block_rq_requeue_raw, requeue);
+hook!("block_rq_complete", block_rq_complete, block_rq_complete_raw, completed);
+
+/// `block_io_start(request)` (6.5, 5a80bd075f3b): in the context of whoever asks for the first part of it.
+#[inline(always)]
+fn start<H: Hook>(hook: H) {
+    let request = hook.object::<0>();
+    if operation(hook.read(request, offset!(request_cmd_flags))).is_some() {
+        unpreempted(|| owner::note(request as u64, 0, 0));
+    }
+}
+
+#[inline(always)]
+fn issued<H: Hook>(hook: H) {
+    unpreempted(|| issue(hook));
+}
 
 #[inline(always)]
 fn issue<H: Hook>(hook: H) {
     let request = if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() };
     let Some(record) = record_of(hook, request) else { return };
     let (key, now) = (request as u64, now());
-    // A request that was put back on its queue is issued again: it is still one request in flight.
-    if REQUESTS.insert(key, now, BPF_NOEXIST.into()).is_ok() {
-        unsafe { u64::add(&raw mut (*record).issued, 1) };
-    } else if REQUESTS.get_ptr(key).is_some() {
-        let _ = REQUESTS.insert(key, now, BPF_ANY.into());
-    } else {
-        lost(Lost::Request);
+    // Nobody saw it start: whoever issues it is the best that we know.
+    if REQUESTS.get_ptr(key).is_none() {
+        owner::note(key, 0, BPF_NOEXIST);
     }
+    let Some(entry) = REQUESTS.get_ptr_mut(key) else { return lost(Lost::Request) };
+    unsafe {
+        // A request that was put back on its queue is issued again: it is still one request in flight.
+        let first = (*entry).issued_ns == 0;
+        (*entry).issued_ns = now;
+        if first {
+            u64::add(&raw mut (*record).issued, 1);
+            place(hook, request, record);
+        }
+    }
+}
+
+/// Where it lies, and how durable it is to be.
+#[inline(always)]
+fn place<H: Hook>(hook: H, request: Object, record: *mut DiskRecord) {
+    let (sector, length): (u64, u32) =
+        (hook.read(request, offset!(request_sector)), hook.read(request, offset!(request_data_len)));
+    if length == 0 {
+        return;
+    }
+    let end = sector + u64::from(length >> SECTOR_SHIFT);
+    unsafe {
+        let ends = (&raw mut (*record).ends).cast::<u64>();
+        let mut known = STREAMS;
+        for stream in 0..STREAMS {
+            if *ends.add(stream) == sector {
+                known = stream;
+            }
+        }
+        if known < STREAMS {
+            u64::add(&raw mut (*record).sequential, 1);
+            *ends.add(known) = end;
+        } else {
+            *ends.add((*record).issued as usize & (STREAMS - 1)) = end;
+        }
+        if hook.read::<u32>(request, offset!(request_cmd_flags)) & config!(fua_mask) != 0 {
+            u64::add(&raw mut (*record).fua, 1);
+        }
+    }
+}
+
+/// `block_rq_requeue(request)`
+#[inline(always)]
+fn requeue<H: Hook>(hook: H) {
+    let request = if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() };
+    if let Some(record) = record_of(hook, request) {
+        unsafe { u64::add(&raw mut (*record).requeues, 1) };
+    }
+}
+
+#[inline(always)]
+fn completed<H: Hook>(hook: H) {
+    unpreempted(|| complete(hook));
 }
 
 #[inline(always)]
@@ -48,55 +120,92 @@ fn complete<H: Hook>(hook: H) {
         }
     }
     // A part of a request completes with less than what is left of it.
-    if bytes < hook.read::<u32>(request, offset!(request_data_len)) {
-        return;
-    }
+    let is_part = bytes < hook.read::<u32>(request, offset!(request_data_len));
     // The data of a write that also flushes completes inside the flush sequence first, and then once more, empty.
-    if !flush_sequence || internal_flush {
+    if !is_part && (!flush_sequence || internal_flush) {
         unsafe { u64::add(&raw mut (*record).requests, 1) };
     }
-    time(hook, request, record);
+    let Some(at) = REQUESTS.get_ptr(request as u64) else { return };
+    let mut entry = unsafe { *at };
+    let times = if is_part { Times::default() } else { time(hook, request, record, &entry, bytes) };
+    if let Some(key) = key_of(hook, request) {
+        if key.op == op::WRITE && bytes > 0 {
+            dirty::settle(hook, request, bytes, &mut entry);
+        }
+        if entry.pid != 0 {
+            owner::book(&entry, key, bytes, &times);
+        }
+    }
+    if !is_part {
+        let _ = REQUESTS.remove(request as u64);
+    }
+}
+
+/// How long a request took; all 0 of a part of one.
+#[derive(Clone, Copy, Default)]
+pub struct Times {
+    queue_ns: u64,
+    device_ns: u64,
+    /// 1 if both are known.
+    known: u64,
 }
 
 /// Books queue time and device time of a request that was issued while we watched.
 #[inline(always)]
-fn time<H: Hook>(hook: H, request: Object, record: *mut DiskRecord) {
-    let key = request as u64;
-    let Some(issued) = REQUESTS.get_ptr(key).map(|at| unsafe { *at }) else { return };
-    let _ = REQUESTS.remove(key);
+fn time<H: Hook>(hook: H, request: Object, record: *mut DiskRecord, entry: &Request, bytes: u32) -> Times {
+    let mut times = Times::default();
+    let issued = entry.issued_ns;
+    if issued == 0 {
+        return times;
+    }
     let started: u64 = hook.read(request, offset!(request_start_ns));
-    let service = now().wrapping_sub(issued);
+    times.device_ns = now().wrapping_sub(issued);
     unsafe {
         u64::add(&raw mut (*record).finished, 1);
-        u64::add(&raw mut (*record).device_ns, service);
-        count((&raw mut (*record).service).cast(), service);
+        u64::add(&raw mut (*record).device_ns, times.device_ns);
+        count((&raw mut (*record).service).cast(), times.device_ns);
         if started == 0 || started > issued {
             u64::add(&raw mut (*record).queue_unknown, 1);
-            return;
+            return times;
         }
-        u64::add(&raw mut (*record).queue_ns, issued - started);
-        count((&raw mut (*record).queue).cast(), issued - started);
+        times.queue_ns = issued - started;
+        times.known = 1;
+        u64::add(&raw mut (*record).queue_ns, times.queue_ns);
+        count((&raw mut (*record).queue).cast(), times.queue_ns);
+        let latency = times.queue_ns + times.device_ns;
+        count((&raw mut (*record).latency).cast(), latency);
+        let slot = size_class(bytes) * LOG2_SLOTS + log2_slot(latency);
+        if slot < SIZES * LOG2_SLOTS {
+            u32::add((&raw mut (*record).sizes).cast::<u32>().add(slot), 1);
+        }
     }
+    times
 }
 
 #[inline(always)]
 fn count(slots: *mut u32, ns: u64) {
-    let slot = linear8_slot(ns);
-    if slot < LINEAR8_SLOTS {
+    let slot = linear32_slot(ns);
+    if slot < LINEAR32_SLOTS {
         u32::add(unsafe { slots.add(slot) }, 1);
     }
 }
 
-/// The record of a request's device and operation; `None` if diskstats would not count it either.
+/// The device and operation of a request; `None` if diskstats would not count it either.
 #[inline(always)]
-fn record_of<H: Hook>(hook: H, request: Object) -> Option<*mut DiskRecord> {
+fn key_of<H: Hook>(hook: H, request: Object) -> Option<DiskKey> {
     let op = operation(hook.read(request, offset!(request_cmd_flags)))?;
     let disk = disk_of(hook, request);
     if disk.is_null() {
         return None;
     }
     let device = device(hook.read(disk, offset!(disk_major)), hook.read(disk, offset!(disk_minor)));
-    let key = DiskKey { device, op };
+    Some(DiskKey { device, op })
+}
+
+/// The record of a request's device and operation.
+#[inline(always)]
+fn record_of<H: Hook>(hook: H, request: Object) -> Option<*mut DiskRecord> {
+    let key = key_of(hook, request)?;
     if DISKS.get_ptr_mut(key).is_none() {
         let empty: &DiskRecord = &EMPTY;
         let _ = DISKS.insert(key, empty, BPF_NOEXIST.into());

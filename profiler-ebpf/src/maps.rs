@@ -8,8 +8,8 @@
 #[cfg(not(feature = "hash-tasks"))]
 pub use self::storage::{LocalStorage, SOCKET_STORAGE, TASK_STORAGE};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use profiler_common::disk::{DiskKey, DiskRecord};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use profiler_common::disk::{DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, InodeKey, OwnerKey, OwnerRecord, Request};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::LOST_COUNT;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
@@ -31,9 +31,18 @@ pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_m
 #[map]
 pub static DISKS: HashMap<DiskKey, DiskRecord> = HashMap::with_max_entries(256, 0);
 
-/// Requests at the driver: address → time of issue.
+/// Requests on their way, by address. One that goes no way leaves its entry to the next at its address, of which there are
+/// no more than the devices have tags.
 #[map]
-pub static REQUESTS: HashMap<u64, u64> = HashMap::with_max_entries(16_384, 0);
+pub static REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(16_384, 0);
+
+/// 8 192 triples of process, device and operation.
+#[map]
+pub static DISK_OWNERS: HashMap<OwnerKey, OwnerRecord> = HashMap::with_max_entries(8_192, 0);
+
+/// Who has made pages of a file dirty, of the 8 192 files that were written last.
+#[map]
+pub static DIRTIERS: LruHashMap<InodeKey, [Dirtier; DIRTIERS_MAX]> = LruHashMap::with_max_entries(8_192, 0);
 
 /// Sockets by cookie: who opened them, and when. They leave when the socket is destroyed.
 #[map]

@@ -90,6 +90,10 @@ pub struct Batch {
     pub calls: Vec<CallRow>,
     /// Devices and operations with any history, by device, then operation.
     pub disks: Vec<DiskRow>,
+    /// Sizes of requests that completed in it, by device, operation, size.
+    pub disk_sizes: Vec<DiskSizeRow>,
+    /// For whom requests were that completed in it, by device, operation, process.
+    pub disk_owners: Vec<DiskOwnerRow>,
     /// TCP sockets that exist or ended in it, by cookie.
     pub sockets: Vec<SocketRow>,
     /// Host-wide TCP events in it, by name ([`tcp::EVENT_NAMES`]).
@@ -208,16 +212,56 @@ pub struct DiskRow {
     pub errors: u64,
     /// Requests in flight at the end.
     pub in_flight: u64,
+    /// Requests put back on their queue, to be issued again.
+    pub requeues: u64,
+    /// Requests issued that begin where one of the last ones ended.
+    pub sequential: u64,
+    /// Requests issued.
+    pub issued: u64,
+    /// Writes issued that were not to be left in the device's cache.
+    pub fua: u64,
     /// Requests whose queue time is unknown, because the device keeps no start times.
     pub queue_unknown: u64,
     /// Sum of queue times.
     pub queue_ns: u64,
     /// Sum of device times.
     pub device_ns: u64,
-    /// Requests by queue time, fine scale.
+    /// Requests by queue time, finest scale.
     pub queue: Hist,
-    /// Requests by device time, fine scale.
+    /// Requests by device time, finest scale.
     pub service: Hist,
+    /// Requests by queue plus device time, finest scale.
+    pub latency: Hist,
+}
+
+/// Requests of one size to one device in one interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSizeRow {
+    /// Device and operation.
+    pub key: DiskKey,
+    /// [`profiler_common::disk::size_class`]
+    pub size: u32,
+    /// Requests by queue plus device time, coarse scale.
+    pub latency: Hist,
+}
+
+/// What one device did for one process in one interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskOwnerRow {
+    /// Device and operation.
+    pub key: DiskKey,
+    /// Who asked, or made a page dirty that was written.
+    pub process: ProcessKey,
+    /// Requests whose times are known.
+    pub requests: u64,
+    /// Bytes completed.
+    pub bytes: u64,
+    /// Sum of queue times.
+    pub queue_ns: u64,
+    /// Sum of device times.
+    pub device_ns: u64,
+    /// Requests by queue plus device time, coarse scale.
+    pub latency: Hist,
 }
 
 /// A device and an operation, ordered.
@@ -350,6 +394,8 @@ pub struct DiskStat {
     pub requests: [u64; 4],
     /// Bytes by operation; flushes have none.
     pub bytes: [u64; 4],
+    /// What was merged into a request for its neighbor, by operation; `None` in captures from before it was recorded.
+    pub merges: Option<[u64; 4]>,
     /// Time of requests by operation, summed up; `None` in captures from before it was recorded. The kernel tells whole
     /// milliseconds of the sum; of stacked devices (dm, md) it counts each request in clock ticks, of 1 to 10 ms.
     pub request_ns: Option<[u64; 4]>,

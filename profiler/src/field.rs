@@ -37,6 +37,10 @@ pub enum Table {
     Groups,
     /// One row per device and operation.
     Disks,
+    /// One row per device, operation and process.
+    DiskOwners,
+    /// One row per device, operation and size of requests.
+    DiskSizes,
     /// One row per process and kind of file.
     Files,
     /// One row per connection.
@@ -49,13 +53,15 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Processes,
         Self::Threads,
         Self::States,
         Self::Waits,
         Self::Groups,
         Self::Disks,
+        Self::DiskOwners,
+        Self::DiskSizes,
         Self::Files,
         Self::Connections,
         Self::Listeners,
@@ -72,6 +78,8 @@ impl Table {
             Self::Waits => "waits",
             Self::Groups => "groups",
             Self::Disks => "disks",
+            Self::DiskOwners => "disk_owners",
+            Self::DiskSizes => "disk_sizes",
             Self::Files => "files",
             Self::Connections => "connections",
             Self::Listeners => "listeners",
@@ -89,6 +97,8 @@ impl Table {
             Self::Waits => "What holds them up",
             Self::Groups => "Where the time went, by control group",
             Self::Disks => "Disks",
+            Self::DiskOwners => "Whom disks work for",
+            Self::DiskSizes => "Requests by size",
             Self::Files => "Files",
             Self::Connections => "Connections",
             Self::Listeners => "Listeners",
@@ -129,6 +139,10 @@ pub enum Subject {
     Group(String, u32),
     /// A device and operation.
     Disk(u32, u32),
+    /// A device, operation and process.
+    DiskOwner(u32, u32, ProcessKey),
+    /// A device, operation and size of requests.
+    DiskSize(u32, u32, u32),
     /// A process and kind of file.
     File(ProcessKey, u32),
     /// A socket by cookie.
@@ -146,10 +160,11 @@ impl Subject {
             | Self::Thread(key, _)
             | Self::State(key, _)
             | Self::Wait(key, ..)
+            | Self::DiskOwner(_, _, key)
             | Self::File(key, _)
             | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
-            Self::Disk(..) | Self::Group(..) => None,
+            Self::Disk(..) | Self::DiskSize(..) | Self::Group(..) => None,
         }
     }
 }
@@ -204,6 +219,8 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Waits => of::<wait::Waits>(),
         Table::Groups => of::<state::Groups>(),
         Table::Disks => of::<disk::Disks>(),
+        Table::DiskOwners => of::<disk::Owners>(),
+        Table::DiskSizes => of::<disk::Sizes>(),
         Table::Files => of::<file::Files>(),
         Table::Connections => of::<tcp::Connections>(),
         Table::Listeners => of::<tcp::Listeners>(),
@@ -229,6 +246,8 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Waits => fill::<wait::Waits>(&ctx, table, scope, max),
         Table::Groups => fill::<state::Groups>(&ctx, table, scope, max),
         Table::Disks => fill::<disk::Disks>(&ctx, table, scope, max),
+        Table::DiskOwners => fill::<disk::Owners>(&ctx, table, scope, max),
+        Table::DiskSizes => fill::<disk::Sizes>(&ctx, table, scope, max),
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),
         Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),

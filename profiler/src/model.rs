@@ -96,6 +96,7 @@ impl Model {
         for row in &batch.disks {
             self.apply_disk(row);
         }
+        self.apply_disk_users(batch);
         for row in &batch.sockets {
             self.apply_socket(row);
         }
@@ -129,9 +130,7 @@ impl Model {
         self.processes.values_mut().for_each(process::Process::begin);
         self.sockets.values_mut().for_each(|socket| socket.usage.begin());
         for disk in self.disks.values_mut() {
-            disk.ops.iter_mut().for_each(time::Recent::begin);
-            disk.stat.begin();
-            disk.in_flight = Default::default();
+            disk.begin();
         }
         self.tcp_events.begin();
         self.host.row.begin();
@@ -150,8 +149,7 @@ impl Model {
             socket.seen >= oldest
         });
         for disk in self.disks.values_mut() {
-            disk.ops.iter_mut().for_each(time::Recent::rotate);
-            disk.stat.rotate();
+            disk.rotate();
         }
         self.tcp_events.rotate();
         self.host.row.rotate();
@@ -208,6 +206,21 @@ impl Model {
         }
     }
 
+    fn apply_disk_users(&mut self, batch: &Batch) {
+        for row in &batch.disk_sizes {
+            let disk = self.disks.entry(row.key.device).or_default();
+            disk.sizes.entry((row.key.op, row.size)).or_default().add(row, self.window);
+        }
+        for row in &batch.disk_owners {
+            let disk = self.disks.entry(row.key.device).or_default();
+            disk.owners.entry((row.key.op, row.process)).or_default().add(row, self.window);
+            // It may have ended long before its pages are written.
+            if let Some(process) = self.processes.get_mut(&row.process) {
+                process.seen = self.time.batches;
+            }
+        }
+    }
+
     fn apply_socket(&mut self, row: &SocketRow) {
         let socket = self.sockets.entry(row.cookie).or_default();
         socket.usage.add(row, self.window);
@@ -233,6 +246,7 @@ impl Model {
         if self.sockets.len() > max {
             self.folded.sockets += bound::sockets(&mut self.sockets, max);
         }
+        self.disks.values_mut().for_each(|disk| bound::owners(&mut disk.owners, max));
         self.folded.threads += bound::threads(&mut self.processes, max);
     }
 }

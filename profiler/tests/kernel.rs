@@ -17,6 +17,7 @@ pub(crate) mod kernel {
     mod file;
     mod ladder;
     mod life;
+    mod owner;
     mod sample;
     mod syscall;
     mod task;

@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -118,6 +118,8 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
         log: _,
         kernel_reads: _,
         preemptible,
+        fua_mask,
+        page_head_mask,
         dirty_pause_arg,
     } = config(btf);
     [
@@ -125,6 +127,8 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
         ("request_arg", request_arg),
         ("flush_seq_mask", flush_seq_mask),
         ("preemptible", preemptible),
+        ("fua_mask", fua_mask),
+        ("page_head_mask", page_head_mask),
         ("dirty_pause_arg", dirty_pause_arg),
         ("task storage", has_task_storage(btf).into()),
     ]

@@ -1,6 +1,6 @@
-//! Histograms as they travel: sparse, of one of the two scales that the kernel programs count in.
+//! Histograms as they travel: sparse, of one of the scales that the kernel programs count in.
 
-use profiler_common::hist::{linear8_bounds, log2_bounds};
+use profiler_common::hist::{linear8_bounds, linear32_bounds, log2_bounds};
 use serde::{Deserialize, Serialize};
 
 /// How slots map to nanoseconds.
@@ -11,6 +11,8 @@ pub enum Scale {
     /// Eight steps per power of two.
     #[default]
     Linear8,
+    /// 32 steps per power of two.
+    Linear32,
 }
 
 /// Counts by slot, only slots that have any, in order.
@@ -62,13 +64,15 @@ impl Hist {
         }
     }
 
-    /// An upper bound in nanoseconds of the value at `quantile` (0 to 1): the end of its slot. `None` when empty.
-    /// The open last slot answers with its start, and [`Self::is_open`] tells.
+    /// The value at `quantile` (0 to 1) in nanoseconds: the end of its slot, an upper bound; of 32 steps per power of two
+    /// the middle, which is off by at most 1.6 %. `None` when empty. The open last slot answers with its start, and
+    /// [`Self::is_open`] tells.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<u64> {
-        self.slot_at(quantile).map(|slot| {
-            let (low, high) = self.bounds(slot);
-            if high == u64::MAX { low } else { high }
+        self.slot_at(quantile).map(|slot| match self.bounds(slot) {
+            (low, u64::MAX) => low,
+            (low, high) if self.scale == Scale::Linear32 => low.midpoint(high),
+            (_, high) => high,
         })
     }
 
@@ -84,6 +88,7 @@ impl Hist {
         match self.scale {
             Scale::Log2 => log2_bounds(slot.into()),
             Scale::Linear8 => linear8_bounds(slot.into()),
+            Scale::Linear32 => linear32_bounds(slot.into()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS};
+use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS};
 
 use super::column::{Decoder, Encoder, Encoding, Malformed};
 use crate::batch::hist::Scale;
@@ -56,6 +56,7 @@ impl Codec<Hist> for HistScale {
         to.int(match value.scale {
             Scale::Linear8 => 0,
             Scale::Log2 => 1,
+            Scale::Linear32 => 2,
         });
     }
 
@@ -63,6 +64,7 @@ impl Codec<Hist> for HistScale {
         value.scale = match from.int()? {
             0 => Scale::Linear8,
             1 => Scale::Log2,
+            2 => Scale::Linear32,
             _ => return Err("a histogram has an unknown scale"),
         };
         Ok(())
@@ -126,6 +128,7 @@ impl Codec<Hist> for HistCounts {
 const fn slots_max(scale: Scale) -> usize {
     match scale {
         Scale::Linear8 => LINEAR8_SLOTS,
+        Scale::Linear32 => LINEAR32_SLOTS,
         Scale::Log2 => LOG2_SLOTS,
     }
 }

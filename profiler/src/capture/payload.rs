@@ -20,6 +20,8 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     tables.put(&refs(&batch.tasks));
     tables.put(&refs(&batch.calls));
     tables.put(&refs(&batch.disks));
+    tables.put(&refs(&batch.disk_sizes));
+    tables.put(&refs(&batch.disk_owners));
     tables.put(&refs(&batch.sockets));
     put_host(&mut tables, &batch.host);
     put_facts(&mut tables, &batch.facts);
@@ -81,6 +83,8 @@ pub(super) fn decode(from: u64, until: u64, payload: &[u8]) -> Result<Batch, Str
         tasks: tables.rows()?,
         calls: tables.rows()?,
         disks: tables.rows()?,
+        disk_sizes: tables.rows()?,
+        disk_owners: tables.rows()?,
         sockets: tables.rows()?,
         host: HostRow { pressure: pressure(&mut tables)?, disks: disk_stats(&mut tables)?, ..batch.host },
         facts: facts(&mut tables)?,

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, HostRow, Machine, Pressure, ProbeStatus, ProcessFact,
-    ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow, Timestamp,
+    Batch, CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, Machine, Pressure,
+    ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow, Timestamp,
 };
 
 /// xorshift64*.
@@ -67,7 +67,11 @@ impl Random {
     }
 
     fn hist(&mut self) -> Hist {
-        let (scale, slots) = if self.flag() { (Scale::Log2, 24) } else { (Scale::Linear8, 224) };
+        let (scale, slots) = match self.below(3) {
+            0 => (Scale::Log2, 24),
+            1 => (Scale::Linear8, 224),
+            _ => (Scale::Linear32, 896),
+        };
         let slots = (0..slots).filter(|_| self.below(8) == 0).collect::<Vec<_>>();
         Hist { scale, slots: slots.into_iter().map(|slot| (slot, self.int())).collect() }
     }
@@ -104,6 +108,8 @@ pub(crate) fn any(random: &mut Random) -> Batch {
         tasks: random.some(any_task),
         calls: random.some(any_call),
         disks: random.some(any_disk),
+        disk_sizes: random.some(any_disk_size),
+        disk_owners: random.some(any_disk_owner),
         sockets: random.some(any_socket),
         tcp_events: random.ints(),
         host: any_host(random),
@@ -180,6 +186,31 @@ fn any_disk(random: &mut Random) -> DiskRow {
         device_ns: random.int(),
         queue: random.hist(),
         service: random.hist(),
+        requeues: random.int(),
+        sequential: random.int(),
+        issued: random.int(),
+        fua: random.int(),
+        latency: random.hist(),
+    }
+}
+
+fn any_disk_size(random: &mut Random) -> DiskSizeRow {
+    DiskSizeRow {
+        key: DiskKey { device: random.int32(), op: random.int32() },
+        size: random.int32(),
+        latency: random.hist(),
+    }
+}
+
+fn any_disk_owner(random: &mut Random) -> DiskOwnerRow {
+    DiskOwnerRow {
+        key: DiskKey { device: random.int32(), op: random.int32() },
+        process: random.process(),
+        requests: random.int(),
+        bytes: random.int(),
+        queue_ns: random.int(),
+        device_ns: random.int(),
+        latency: random.hist(),
     }
 }
 
@@ -228,6 +259,7 @@ fn any_host(random: &mut Random) -> HostRow {
     let disk = |random: &mut Random| DiskStat {
         requests: random.ints(),
         bytes: random.ints(),
+        merges: random.maybe(Random::ints),
         request_ns: random.maybe(Random::ints),
         busy_ns: random.int(),
         in_flight: random.int(),

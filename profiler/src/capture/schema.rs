@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{Batch, CallRow, DiskRow, DiskStat, Hist, ProcessFact, ProcessKey, SocketRow, TaskRow, Timestamp};
+use crate::batch::{
+    Batch, CallRow, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Hist, ProcessFact, ProcessKey, SocketRow, TaskRow,
+    Timestamp,
+};
 use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
 use crate::capture::table::columns;
 
@@ -135,6 +138,39 @@ columns! {
         15 => service: Hist as HistLength,
         16 => service: Hist as HistSlots,
         17 => service: Hist as HistCounts,
+        18 => requeues: u64 as Plain,
+        19 => sequential: u64 as Plain,
+        20 => issued: u64 as Plain,
+        21 => fua: u64 as Plain,
+        22 => latency: Hist as HistScale,
+        23 => latency: Hist as HistLength,
+        24 => latency: Hist as HistSlots,
+        25 => latency: Hist as HistCounts,
+    }
+
+    DiskSizeRow = 13 {
+        1 => key.device: u32 as Delta,
+        2 => key.op: u32 as Plain,
+        3 => size: u32 as Plain,
+        4 => latency: Hist as HistScale,
+        5 => latency: Hist as HistLength,
+        6 => latency: Hist as HistSlots,
+        7 => latency: Hist as HistCounts,
+    }
+
+    DiskOwnerRow = 14 {
+        1 => key.device: u32 as Delta,
+        2 => key.op: u32 as Plain,
+        3 => process.pid: u32 as Delta,
+        4 => process.start_ns: u64 as Delta,
+        5 => requests: u64 as Plain,
+        6 => bytes: u64 as Plain,
+        7 => queue_ns: u64 as Plain,
+        8 => device_ns: u64 as Plain,
+        9 => latency: Hist as HistScale,
+        10 => latency: Hist as HistLength,
+        11 => latency: Hist as HistSlots,
+        12 => latency: Hist as HistCounts,
     }
 
     SocketRow = 5 {
@@ -187,6 +223,7 @@ columns! {
         4 => stat.busy_ns: u64 as Plain,
         5 => stat.in_flight: u64 as Plain,
         6 => stat.request_ns: Option<[u64; 4]> as Plain,
+        7 => stat.merges: Option<[u64; 4]> as Plain,
     }
 
     FactKind = 8 {

@@ -82,6 +82,9 @@ pub(super) const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exi
 pub(super) const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
 pub(super) const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };
 pub(super) const REQUESTS: Need = Need { probe: "block_rq_complete", why: "the probe block_rq_complete is missing" };
+pub(super) const REQUEUES: Need = Need { probe: "block_rq_requeue", why: "the probe block_rq_requeue is missing" };
+pub(super) const DIRTIERS: Need =
+    Need { probe: "writeback_dirty_folio", why: "the probe writeback_dirty_folio is missing" };
 pub(super) const SOCKETS: Need = Need { probe: "iter_tcp", why: "the probe iter_tcp is missing" };
 pub(super) const HOLDERS: Need = Need { probe: "iter_task_file", why: "the probe iter_task_file is missing" };
 pub(super) const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };

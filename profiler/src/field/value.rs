@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::json;
 
 use crate::batch::Hist;
+use crate::batch::hist::Scale;
 
 /// A cell. Knows its unit, how to print itself in a fixed width, and how to sort.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,13 +17,15 @@ pub enum Value {
     Id(u64),
     /// A number of things.
     Count(u64),
+    /// A number of things, on average.
+    Average(f64),
     /// Things per second.
     PerSecond(f64),
     /// Bytes.
     Bytes(u64),
     /// Bytes per second.
     BytesPerSecond(f64),
-    /// Nanoseconds, exact.
+    /// Nanoseconds.
     Nanos(u64),
     /// An upper bound in nanoseconds, printed with `≤`.
     NanosAtMost(u64),
@@ -43,12 +46,13 @@ impl Value {
         if whole == 0 { Self::None } else { Self::Ratio(part as f64 / whole as f64) }
     }
 
-    /// What a histogram bounds the value at `quantile` by.
+    /// The value of a histogram at `quantile`: a bound where its slots are wide.
     #[must_use]
     pub fn quantile(hist: &Hist, quantile: f64) -> Self {
         match hist.quantile(quantile) {
             None => Self::None,
             Some(ns) if hist.is_open(quantile) => Self::NanosAtLeast(ns),
+            Some(ns) if hist.scale == Scale::Linear32 => Self::Nanos(ns),
             Some(ns) => Self::NanosAtMost(ns),
         }
     }
@@ -77,7 +81,7 @@ impl Value {
             | Self::Nanos(n)
             | Self::NanosAtMost(n)
             | Self::NanosAtLeast(n) => Some(*n as f64),
-            Self::PerSecond(x) | Self::BytesPerSecond(x) | Self::Ratio(x) => Some(*x),
+            Self::Average(x) | Self::PerSecond(x) | Self::BytesPerSecond(x) | Self::Ratio(x) => Some(*x),
         }
     }
 
@@ -93,7 +97,7 @@ impl Value {
             | Self::Nanos(n)
             | Self::NanosAtMost(n)
             | Self::NanosAtLeast(n) => json!(n),
-            Self::PerSecond(x) | Self::BytesPerSecond(x) | Self::Ratio(x) => json!(x),
+            Self::Average(x) | Self::PerSecond(x) | Self::BytesPerSecond(x) | Self::Ratio(x) => json!(x),
             Self::None | Self::Unknown(_) => serde_json::Value::Null,
         }
     }
@@ -132,6 +136,7 @@ impl fmt::Display for Value {
             Self::Text(text) => text.clone(),
             Self::Id(n) => n.to_string(),
             Self::Count(n) => scaled(*n as f64, 1000.0, &["", "k", "M", "G", "T", "P"]),
+            Self::Average(x) => scaled(*x, 1000.0, &["", "k", "M", "G", "T", "P"]),
             Self::PerSecond(x) => scaled(*x, 1000.0, &["", "k", "M", "G", "T", "P"]) + if long { "/s" } else { "" },
             Self::Bytes(n) => bytes(*n as f64, long),
             Self::BytesPerSecond(x) => bytes(*x, long) + if long { "/s" } else { "" },

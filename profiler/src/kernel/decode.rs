@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Buf;
-use profiler_common::disk::{DiskKey, DiskRecord};
+use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
@@ -29,6 +29,10 @@ unsafe impl Plain for CallOwner {}
 unsafe impl Plain for DiskKey {}
 // SAFETY: as above.
 unsafe impl Plain for DiskRecord {}
+// SAFETY: as above.
+unsafe impl Plain for OwnerKey {}
+// SAFETY: as above.
+unsafe impl Plain for OwnerRecord {}
 // SAFETY: as above.
 unsafe impl Plain for SocketRecord {}
 // SAFETY: as above.

@@ -208,6 +208,7 @@ fn disk_since(now: DiskStat, before: DiskStat) -> DiskStat {
     DiskStat {
         requests: differences(now.requests, before.requests),
         bytes: differences(now.bytes, before.bytes),
+        merges: now.merges.zip(before.merges).map(|(now, before)| differences(now, before)),
         request_ns: now.request_ns.zip(before.request_ns).map(times_since),
         busy_ns: time_since(now.busy_ns, before.busy_ns),
         in_flight: now.in_flight,

@@ -205,9 +205,13 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
 
 /// What a tracepoint does not tell on this kernel.
 fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
-    if probe.name == "sys_exit" && support::lockdown().as_deref() == Some("confidentiality") {
-        return "kinds of files are not known: the kernel in lockdown lets no program read its memory by address"
-            .into();
+    let unread = match probe.name {
+        "sys_exit" => Some("kinds of files are not known"),
+        "writeback_dirty_folio" => Some("what is written back counts for whoever writes it"),
+        _ => None,
+    };
+    if let Some(less) = unread.filter(|_| support::lockdown().as_deref() == Some("confidentiality")) {
+        return format!("{less}: the kernel in lockdown lets no program read its memory by address");
     }
     let Some((arguments, told)) = probe.fewer else { return String::new() };
     match kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name)) {

@@ -23,6 +23,8 @@ pub struct Maps {
     pub cpus: usize,
     /// Devices.
     pub disks: MapData,
+    /// For whom they work.
+    pub disk_owners: MapData,
     /// Marks on the sockets that live, where the object has them.
     pub listed: Option<MapData>,
     /// Last records.
@@ -43,6 +45,7 @@ impl Maps {
             cpu_calls: per_cpu(ebpf, "CPU_CALLS")?,
             cpus: aya::util::nr_cpus().map_err(|(what, source)| Error::Io { act: format!("read {what}"), source })?,
             disks: hash(ebpf, "DISKS")?,
+            disk_owners: hash(ebpf, "DISK_OWNERS")?,
             listed: match ebpf.take_map("LISTED") {
                 Some(Map::SkStorage(data)) => Some(data),
                 _ => None,

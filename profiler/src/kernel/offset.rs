@@ -36,6 +36,7 @@ pub fn missing(offsets: &Offsets, needs: &[&str]) -> Vec<&'static str> {
 /// What differs between kernels apart from offsets.
 #[must_use]
 pub fn config(btf: &Btf) -> Config {
+    let mask = |name| btf.enumerator(name).map_or(0, |bit| 1 << bit);
     let flag = btf.enumerator("__RQF_FLUSH_SEQ");
     let pause = btf.tracepoint_arity("balance_dirty_pages").and_then(|arity| arity.checked_sub(2));
     Config {
@@ -43,6 +44,8 @@ pub fn config(btf: &Btf) -> Config {
         switch_prev_state: u32::from(btf.tracepoint_arity("sched_switch") == Some(4)),
         request_arg: u32::from(btf.tracepoint_argument("block_rq_issue", "request") == Some(1)),
         flush_seq_mask: flag.map_or(FLUSH_SEQ_MACRO, |bit| 1 << bit),
+        fua_mask: mask("__REQ_FUA"),
+        page_head_mask: mask("PG_head"),
         log: 0,
         kernel_reads: 1,
         // The guard was made for tracepoints.

@@ -99,11 +99,37 @@ const REQUEST: &[&str] = &[
     "request_cmd_flags",
     "request_rq_flags",
     "request_data_len",
+    "request_sector",
     "request_start_ns",
     "request_disk|queue_disk",
     "disk_major",
     "disk_minor",
+    "request_bio",
+    "bio_vector",
+    "vector_page",
+    "page_head",
+    "page_mapping",
+    "mapping_inode",
+    "inode_",
+    "super_device",
+    "task_group_leader",
+    "task_start_ns",
+    "task_tgid",
 ];
+
+const DIRTY: &[&str] = &[
+    "inode_number",
+    "inode_super",
+    "inode_generation",
+    "super_device",
+    "mapping_inode",
+    "page_flags",
+    "task_group_leader",
+    "task_start_ns",
+    "task_tgid",
+];
+
+const OWNER: &[&str] = &["request_cmd_flags", "task_group_leader", "task_start_ns", "task_tgid"];
 
 const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_", "task_group_leader", "task_start_ns", "task_tgid"];
 
@@ -186,8 +212,25 @@ pub const PROBES: &[Probe] = &[
     // A request that nobody sees complete would be in flight for ever.
     Probe {
         after: Some("block_rq_complete"),
-        ..hook("block_rq_issue", REQUEST, "device time, queue time and requests in flight")
+        ..hook("block_rq_issue", REQUEST, "device time, queue time, requests in flight, and for whom they are")
     },
+    Probe {
+        after: Some("block_rq_issue"),
+        ..hook(
+            "block_io_start",
+            OWNER,
+            "nothing; requests count for whoever gives them to the driver, most times the same",
+        )
+    },
+    Probe {
+        after: Some("block_rq_complete"),
+        ..hook(
+            "writeback_dirty_folio",
+            DIRTY,
+            "who made the pages dirty that are written back: they are for nobody, or whoever writes them",
+        )
+    },
+    Probe { after: Some("block_rq_complete"), ..hook("block_rq_requeue", REQUEST, "requests that were issued twice") },
     hook(
         "inet_sock_set_state",
         SOCKET,

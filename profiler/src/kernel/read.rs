@@ -8,14 +8,17 @@ use aya::Ebpf;
 use aya::programs::Program;
 use aya_log::EbpfLogger;
 use log::Log;
-use profiler_common::disk::{DiskKey, DiskRecord};
+use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::{MISSED, UNSEEN_REQUESTS};
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
 
-use crate::batch::{Batch, DiskRow, Fact, HostRow, Machine, ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp};
+use crate::batch::{
+    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, Machine, ProcessKey, QualityRow, SocketRow, TaskRow,
+    Timestamp,
+};
 use crate::config::Options;
 use crate::error::Error;
 use crate::kernel::decode::take;
@@ -100,6 +103,9 @@ struct Pending {
     sockets: Vec<SocketRow>,
     calls: Calls,
     facts: Vec<Fact>,
+    disks: Vec<DiskRow>,
+    disk_sizes: Vec<DiskSizeRow>,
+    disk_owners: Vec<DiskOwnerRow>,
 }
 
 impl Kernel {
@@ -182,7 +188,7 @@ impl Kernel {
         self.read_exits();
         self.read_tasks()?;
         self.read_shared()?;
-        let disks = self.read_disks(&host)?;
+        self.read_disks(&host)?;
         self.read_sockets()?;
         self.interval.until = support::monotonic();
         let events = self.maps.events();
@@ -201,7 +207,9 @@ impl Kernel {
             until: self.interval.until,
             tasks: pending.tasks,
             calls: if self.sees_returns { { pending.calls }.take() } else { Vec::new() },
-            disks,
+            disks: pending.disks,
+            disk_sizes: pending.disk_sizes,
+            disk_owners: pending.disk_owners,
             sockets: pending.sockets,
             tcp_events,
             host,
@@ -283,16 +291,24 @@ impl Kernel {
         Ok(())
     }
 
-    fn read_disks(&mut self, host: &HostRow) -> Result<Vec<DiskRow>, Error> {
+    fn read_disks(&mut self, host: &HostRow) -> Result<(), Error> {
         let (mut keys, mut records) = (Vec::<DiskKey>::new(), Vec::<DiskRecord>::new());
         iterate::map(&self.maps.disks, "disks", &mut keys, &mut records)?;
         // Stacked devices are known to `/proc/diskstats` alone.
         let devices: BTreeSet<_> = keys.iter().map(|key| key.device).chain(host.disks.keys().copied()).collect();
         self.pending.facts.extend(devices.into_iter().filter_map(|device| self.names.disk(device)));
+        let (known, pending) = (&mut self.disks, &mut self.pending);
+        for (key, record) in keys.iter().zip(&records) {
+            pending.disks.push(known.observe(*key, record, &mut pending.disk_sizes));
+        }
+        let (mut keys, mut records) = (Vec::<OwnerKey>::new(), Vec::<OwnerRecord>::new());
+        iterate::map(&self.maps.disk_owners, "disk_owners", &mut keys, &mut records)?;
         let pairs = keys.iter().zip(&records);
-        let mut rows: Vec<_> = pairs.map(|(key, record)| self.disks.observe(*key, record)).collect();
-        rows.sort_by_key(|row| row.key);
-        Ok(rows)
+        pending.disk_owners.extend(pairs.filter_map(|(key, record)| known.observe_owner(*key, record)));
+        pending.disks.sort_by_key(|row| row.key);
+        pending.disk_sizes.sort_by_key(|row| (row.key, row.size));
+        pending.disk_owners.sort_by_key(|row| (row.key, row.process));
+        Ok(())
     }
 
     /// Sockets that are listed; at times also all that are in a network namespace with a process, which then are.
@@ -356,6 +372,9 @@ impl Kernel {
         }
         for owner in &latencies {
             lookup::remove(maps::fd(&self.maps.latencies), owner);
+        }
+        for owner in &self.disks.forget(|process| !live.contains(&process)) {
+            lookup::remove(maps::fd(&self.maps.disk_owners), owner);
         }
         self.live = live;
     }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use profiler_common::task::state;
 
 use crate::batch::{ProcessFact, ProcessKey, SocketRow, Timestamp};
+use crate::model::disk::OwnerUse;
 use crate::model::process::Process;
 use crate::model::tcp::Socket;
+use crate::model::time::Recent;
 
 /// Subjects of a kind. At a few kilobytes each, this is what a report of a busy build host needs and memory allows.
 pub const KIND_MAX: usize = 20_000;
@@ -63,6 +65,20 @@ pub(super) fn sockets(map: &mut BTreeMap<u64, Socket>, max: usize) -> u64 {
     }
     map.insert(OTHER_SOCKET, other);
     gone.len() as u64
+}
+
+/// The same for the processes that a device works for, by bytes.
+pub(super) fn owners(map: &mut BTreeMap<(u32, ProcessKey), Recent<OwnerUse>>, max: usize) {
+    if map.len() <= max {
+        return;
+    }
+    let mut ranked: Vec<_> = map.iter().map(|(key, usage)| (usage.sum.bytes, *key)).collect();
+    ranked.sort_unstable();
+    for (_, (op, process)) in ranked.into_iter().filter(|(_, (_, process))| *process != OTHER_PROCESS).take(max / 2) {
+        if let Some(usage) = map.remove(&(op, process)) {
+            map.entry((op, OTHER_PROCESS)).or_default().fold(&usage);
+        }
+    }
 }
 
 /// Drops threads that have ended, the process of each keeps its numbers.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use profiler_common::disk::{OPS, op};
 
-use crate::batch::{DiskRow, DiskStat, Hist};
+use crate::batch::{DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Hist, ProcessKey};
+use crate::model::bound::OTHER_PROCESS;
 use crate::model::time::{Recent, Reset, Tally};
 
 /// One block device.
@@ -18,6 +19,10 @@ pub struct Disk {
     pub below: Vec<u32>,
     /// By operation ([`profiler_common::disk::op`]).
     pub ops: [Recent<DiskUse>; OPS],
+    /// By operation and size ([`profiler_common::disk::size_class`]), those with requests in the window.
+    pub sizes: BTreeMap<(u32, u32), Recent<SizeUse>>,
+    /// By operation and process, those with requests in the window.
+    pub owners: BTreeMap<(u32, ProcessKey), Recent<OwnerUse>>,
     /// Requests in flight at the end of the last interval, by operation.
     pub in_flight: [u64; OPS],
     /// `/proc/diskstats` says.
@@ -27,6 +32,40 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Starts an interval in which nothing has happened yet.
+    pub(super) fn begin(&mut self) {
+        self.ops.iter_mut().for_each(Recent::begin);
+        self.sizes.values_mut().for_each(Recent::begin);
+        self.owners.values_mut().for_each(Recent::begin);
+        self.stat.begin();
+        self.in_flight = Default::default();
+    }
+
+    /// Forgets the older generation, and who has done nothing since.
+    pub(super) fn rotate(&mut self) {
+        self.ops.iter_mut().for_each(Recent::rotate);
+        self.sizes.values_mut().for_each(Recent::rotate);
+        self.sizes.retain(|_, usage| usage.sum.latency.count() > 0);
+        self.owners.values_mut().for_each(Recent::rotate);
+        self.owners.retain(|_, usage| usage.sum.bytes > 0 || usage.sum.requests > 0);
+        self.stat.rotate();
+    }
+
+    /// Bytes of an operation over the window whose owner is not known: it was given to the driver before we came, or found
+    /// no room.
+    #[must_use]
+    pub fn unowned_bytes(&self, operation: u32) -> u64 {
+        let owned = self.owners.range((operation, OTHER_PROCESS)..).take_while(|((op, _), _)| *op == operation);
+        let owned: u64 = owned.map(|(_, usage)| usage.sum.bytes).sum();
+        self.done(operation).map_or(0, |done| done.bytes.saturating_sub(owned))
+    }
+
+    /// What an operation did over the window.
+    #[must_use]
+    pub fn done(&self, operation: u32) -> Option<&DiskUse> {
+        self.ops.get(operation as usize).map(|usage| &usage.sum)
+    }
+
     /// Name, else `major:minor`.
     #[must_use]
     pub fn name(&self, device: u32) -> String {
@@ -44,10 +83,10 @@ impl Disk {
     /// unknown.
     #[must_use]
     pub fn latency(&self, operation: u32) -> Option<Latency> {
-        let operation = operation as usize;
         if self.is_traced() {
-            return self.ops.get(operation)?.sum.latency();
+            return self.done(operation)?.latency();
         }
+        let operation = operation as usize;
         let stat = self.stat_known.then_some(&self.stat.sum)?;
         let (requests, total_ns) = (*stat.requests.get(operation)?, *stat.request_ns?.get(operation)?);
         Some(Latency { requests, total_ns })
@@ -101,6 +140,14 @@ pub struct DiskUse {
     pub bytes: u64,
     /// Requests that failed.
     pub errors: u64,
+    /// Requests issued again.
+    pub requeues: u64,
+    /// Requests issued that begin where one of the last ones ended.
+    pub sequential: u64,
+    /// Requests issued.
+    pub issued: u64,
+    /// Writes issued that were not to be left in the device's cache.
+    pub fua: u64,
     /// Requests whose queue time is unknown.
     pub queue_unknown: u64,
     /// Sum of queue times.
@@ -111,6 +158,60 @@ pub struct DiskUse {
     pub queue: Hist,
     /// Requests by device time.
     pub service: Hist,
+    /// Requests by both.
+    pub latency: Hist,
+}
+
+/// Requests of one size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SizeUse {
+    /// Requests by queue plus device time.
+    pub latency: Hist,
+}
+
+impl Reset for SizeUse {}
+
+impl Tally<DiskSizeRow> for SizeUse {
+    fn absorb(&mut self, row: &DiskSizeRow) {
+        self.latency.add(&row.latency);
+    }
+}
+
+/// What a device did for one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnerUse {
+    /// Requests whose times are known.
+    pub requests: u64,
+    /// Bytes completed.
+    pub bytes: u64,
+    /// Sum of queue times.
+    pub queue_ns: u64,
+    /// Sum of device times.
+    pub device_ns: u64,
+    /// Requests by both.
+    pub latency: Hist,
+}
+
+impl Reset for OwnerUse {}
+
+impl Tally<DiskOwnerRow> for OwnerUse {
+    fn absorb(&mut self, row: &DiskOwnerRow) {
+        self.requests += row.requests;
+        self.bytes += row.bytes;
+        self.queue_ns += row.queue_ns;
+        self.device_ns += row.device_ns;
+        self.latency.add(&row.latency);
+    }
+}
+
+impl Tally<Self> for OwnerUse {
+    fn absorb(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.queue_ns += other.queue_ns;
+        self.device_ns += other.device_ns;
+        self.latency.add(&other.latency);
+    }
 }
 
 impl DiskUse {
@@ -125,10 +226,12 @@ impl DiskUse {
 
 impl Reset for DiskUse {
     fn reset(&mut self) {
-        let (mut queue, mut service) = (std::mem::take(&mut self.queue), std::mem::take(&mut self.service));
-        queue.slots.clear();
-        service.slots.clear();
-        *self = Self { queue, service, ..Self::default() };
+        let mut hists = [&mut self.queue, &mut self.service, &mut self.latency].map(std::mem::take);
+        for hist in &mut hists {
+            hist.slots.clear();
+        }
+        let [queue, service, latency] = hists;
+        *self = Self { queue, service, latency, ..Self::default() };
     }
 }
 
@@ -137,11 +240,16 @@ impl Tally<DiskRow> for DiskUse {
         self.requests += row.requests;
         self.bytes += row.bytes;
         self.errors += row.errors;
+        self.requeues += row.requeues;
+        self.sequential += row.sequential;
+        self.issued += row.issued;
+        self.fua += row.fua;
         self.queue_unknown += row.queue_unknown;
         self.queue_ns += row.queue_ns;
         self.device_ns += row.device_ns;
         self.queue.add(&row.queue);
         self.service.add(&row.service);
+        self.latency.add(&row.latency);
     }
 }
 

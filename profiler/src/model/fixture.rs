@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS, linear8_slot, log2_slot};
+use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS, linear8_slot, linear32_slot, log2_slot};
 use profiler_common::syscall::call_key;
 use profiler_common::wait;
 use profiler_common::{disk, task, tcp};
@@ -129,8 +129,10 @@ pub(crate) fn requests(op: u32, count: u64, bytes: u64, queue_ns: u64, device_ns
         bytes,
         queue_ns: queue_ns * count,
         device_ns: device_ns * count,
-        queue: linear8(queue_ns, count),
-        service: linear8(device_ns, count),
+        issued: count,
+        queue: linear32(queue_ns, count),
+        service: linear32(device_ns, count),
+        latency: linear32(queue_ns + device_ns, count),
         ..DiskRow::default()
     }
 }
@@ -185,6 +187,12 @@ pub(crate) fn model(window: Window, batches: &[Batch]) -> Model {
 pub(crate) fn log2(ns: u64, count: u64) -> Hist {
     const { assert!(LOG2_SLOTS < u16::MAX as usize) }
     Hist { scale: Scale::Log2, slots: slots(log2_slot(ns), count) }
+}
+
+/// A histogram of one value on the finest scale.
+pub(crate) fn linear32(ns: u64, count: u64) -> Hist {
+    const { assert!(LINEAR32_SLOTS < u16::MAX as usize) }
+    Hist { scale: Scale::Linear32, slots: slots(linear32_slot(ns), count) }
 }
 
 /// A histogram of one value on the fine scale.

@@ -68,6 +68,9 @@ impl Tally<DiskStat> for DiskStat {
     fn absorb(&mut self, row: &DiskStat) {
         add_each(&mut self.requests, &row.requests);
         add_each(&mut self.bytes, &row.bytes);
+        if let Some(merges) = &row.merges {
+            add_each(self.merges.get_or_insert_default(), merges);
+        }
         if let Some(request_ns) = &row.request_ns {
             add_each(self.request_ns.get_or_insert_default(), request_ns);
         }

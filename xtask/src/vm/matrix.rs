@@ -63,6 +63,8 @@ const fn partial(probe: &'static str, why: &'static str) -> Short {
     Short { probe, form: Some("tp_btf"), why }
 }
 
+const NO_STARTS: Short = absent("block_io_start", "does not have the tracepoint");
+
 const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a socket sends");
 
 /// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
@@ -114,11 +116,13 @@ pub const GUESTS: &[Guest] = &[
             absent("iter_listed", "task and socket storage"),
             absent("contention_end", "does not have the tracepoint"),
             absent("contention_begin", "does not have the tracepoint"),
+            absent("writeback_dirty_folio", "does not have the tracepoint"),
+            NO_STARTS,
             SOCKETLESS_RESETS,
         ],
         ..PLAIN
     },
-    Guest { name: "6.1", kernel: "6.1", short: &[SOCKETLESS_RESETS], ..PLAIN },
+    Guest { name: "6.1", kernel: "6.1", short: &[NO_STARTS, SOCKETLESS_RESETS], ..PLAIN },
     Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", ..PLAIN },
     Guest {
         name: "7.2",
@@ -133,7 +137,7 @@ pub const GUESTS: &[Guest] = &[
         append: "guest.cgroup=1",
         tests: &["guest::", "task::", "disk::random_reads", "syscall::strace", "doctor::"],
         slow: &["swap::", RECLAIM],
-        short: &[SOCKETLESS_RESETS],
+        short: &[NO_STARTS, SOCKETLESS_RESETS],
         ..PLAIN
     },
     Guest { name: MANY_CPUS, kernel: "6.12", append: "guest.cost=1", cpus: "2,maxcpus=64", tests: ROWS, ..PLAIN },
@@ -145,7 +149,7 @@ pub const GUESTS: &[Guest] = &[
         append: "lockdown=confidentiality guest.lockdown=confidentiality",
         tests: ROWS,
         impossible: &[("file::", KINDLESS)],
-        short: &[partial("sys_exit", "kinds of files")],
+        short: &[partial("sys_exit", "kinds of files"), partial("writeback_dirty_folio", "whoever writes it")],
         ..PLAIN
     },
 ];

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::*;
 use crate::batch::hist::Scale;
 use crate::batch::{
-    CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, HostRow, Pressure, ProcessFact, ProcessKey, QualityRow, SocketRow,
+    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, Pressure, ProcessFact,
+    ProcessKey, QualityRow, SocketRow,
 };
 use crate::capture::codec::{Codec, Plain};
 use crate::capture::frame::{Frame, kind};
@@ -156,6 +157,8 @@ fn first_version() -> Batch {
             ..Default::default()
         }],
         disks: vec![DiskRow { key: DiskKey { device: 8 << 20, op: 1 }, bytes: 4_096, ..Default::default() }],
+        disk_sizes: Vec::new(),
+        disk_owners: Vec::new(),
         sockets: vec![SocketRow {
             cookie: 9,
             local: "[::1]:5432".to_owned(),
@@ -202,11 +205,13 @@ impl fmt::Display for Described {
     }
 }
 
-const TABLES: [fn() -> Described; 11] = [
+const TABLES: [fn() -> Described; 13] = [
     described::<Batch>,
     described::<TaskRow>,
     described::<CallRow>,
     described::<DiskRow>,
+    described::<DiskSizeRow>,
+    described::<DiskOwnerRow>,
     described::<SocketRow>,
     described::<PressureRow>,
     described::<DiskStatRow>,

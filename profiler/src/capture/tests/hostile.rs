@@ -128,7 +128,7 @@ fn values_that_no_writer_writes_are_refused() {
         (2, &[(3, 1, &[0x80])], "it ends inside a value"),
         (2, &[(19, 1, &[0])], "it names a string that does not exist"),
         (5, &[(6, 1, &[2])], "a value is neither yes nor no"),
-        (3, &[(8, 1, &[2])], "a histogram has an unknown scale"),
+        (3, &[(8, 1, &[3])], "a histogram has an unknown scale"),
         (3, &[(9, 1, &[2]), (10, 1, &[5, 5])], "the slots of a histogram are not those of its scale in order"),
     ];
     for (id, columns, why) in cases {

@@ -1,24 +1,33 @@
 //! Block devices: requests and their times as differences.
 
-use profiler_common::disk::{DiskKey, DiskRecord};
+use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
 
 use crate::batch::hist::Scale;
-use crate::batch::{self, DiskRow, Hist, HostRow};
+use crate::batch::{self, DiskOwnerRow, DiskRow, DiskSizeRow, Hist, HostRow, ProcessKey};
 use crate::kernel::drain::{Map, growth};
 
-/// The last reading of each device and operation.
+/// The last reading of each device and operation, and of each owner.
 #[derive(Default)]
 pub struct Disks {
     last: Map<DiskKey, Box<DiskRecord>>,
+    owners: Map<OwnerKey, Owner>,
     /// What `/proc/diskstats` has counted since we watch.
     witness: Map<DiskKey, u64>,
     /// Requests that it has and we have not, as told so far.
     unseen: u64,
 }
 
+/// The last reading of an owner.
+#[derive(Default)]
+struct Owner {
+    last: OwnerRecord,
+    /// It has grown since the last search for those that are gone.
+    grows: bool,
+}
+
 impl Disks {
     /// What a device had before the first reading counts: its record is made with its first request.
-    pub fn observe(&mut self, key: DiskKey, now: &DiskRecord) -> DiskRow {
+    pub fn observe(&mut self, key: DiskKey, now: &DiskRecord, sizes: &mut Vec<DiskSizeRow>) -> DiskRow {
         let last = self.last.entry(key).or_insert_with(|| Box::new(DiskRecord::EMPTY));
         let row = DiskRow {
             key: batch::DiskKey::from(key),
@@ -26,18 +35,57 @@ impl Disks {
             bytes: now.bytes.wrapping_sub(last.bytes),
             errors: now.errors.wrapping_sub(last.errors),
             in_flight: now.issued.saturating_sub(now.finished),
+            requeues: now.requeues.wrapping_sub(last.requeues),
+            sequential: now.sequential.wrapping_sub(last.sequential),
+            issued: now.issued.wrapping_sub(last.issued),
+            fua: now.fua.wrapping_sub(last.fua),
             queue_unknown: now.queue_unknown.wrapping_sub(last.queue_unknown),
             queue_ns: now.queue_ns.wrapping_sub(last.queue_ns),
             device_ns: now.device_ns.wrapping_sub(last.device_ns),
-            queue: Hist::between(Scale::Linear8, &now.queue, &last.queue),
-            service: Hist::between(Scale::Linear8, &now.service, &last.service),
+            queue: Hist::between(Scale::Linear32, &now.queue, &last.queue),
+            service: Hist::between(Scale::Linear32, &now.service, &last.service),
+            latency: Hist::between(Scale::Linear32, &now.latency, &last.latency),
         };
+        let by_size = (0..).zip(now.sizes.iter().zip(&last.sizes));
+        let by_size = by_size.map(|(size, (now, last))| (size, Hist::between(Scale::Log2, now, last)));
+        let some = by_size.filter(|(_, latency)| !latency.slots.is_empty());
+        sizes.extend(some.map(|(size, latency)| DiskSizeRow { key: row.key, size, latency }));
         **last = *now;
         row
     }
-}
 
-impl Disks {
+    /// What is new of an owner, if anything.
+    pub fn observe_owner(&mut self, key: OwnerKey, now: &OwnerRecord) -> Option<DiskOwnerRow> {
+        let Owner { last, grows } = self.owners.entry(key).or_default();
+        if last == now {
+            return None;
+        }
+        *grows = true;
+        let row = DiskOwnerRow {
+            key: batch::DiskKey { device: key.device, op: key.op },
+            process: process_of(&key),
+            requests: now.requests.wrapping_sub(last.requests),
+            bytes: now.bytes.wrapping_sub(last.bytes),
+            queue_ns: now.queue_ns.wrapping_sub(last.queue_ns),
+            device_ns: now.device_ns.wrapping_sub(last.device_ns),
+            latency: Hist::between(Scale::Log2, &now.latency, &last.latency),
+        };
+        *last = *now;
+        Some(row)
+    }
+
+    /// Entries of processes that are gone: the map's can go, too. What they made dirty may be written long after, so only
+    /// those for which nothing was done for a while.
+    pub fn forget(&mut self, gone: impl Fn(ProcessKey) -> bool) -> Vec<OwnerKey> {
+        let mut owners = Vec::new();
+        self.owners.retain(|key, owner| {
+            let stays = std::mem::take(&mut owner.grows) || !gone(process_of(key));
+            owners.extend((!stays).then_some(*key));
+            stays
+        });
+        owners
+    }
+
     /// Requests that `/proc/diskstats` had counted by its last reading and we, who read later, had not: those that are
     /// new since this was last asked. Devices of which we never saw a request are no business of the request layer.
     pub fn unseen(&mut self, host: &HostRow) -> u64 {
@@ -52,8 +100,14 @@ impl Disks {
     }
 }
 
+fn process_of(owner: &OwnerKey) -> ProcessKey {
+    ProcessKey { pid: owner.pid, start_ns: owner.process_start_ns }
+}
+
 #[cfg(test)]
 mod tests {
+    use profiler_common::hist::LOG2_SLOTS;
+
     use super::*;
     use crate::batch::DiskStat;
 
@@ -65,10 +119,32 @@ mod tests {
             ..HostRow::default()
         };
         assert_eq!(disks.unseen(&host(5)), 0, "a device without requests of ours, such as dm");
-        disks.observe(DiskKey { device: 8, op: 0 }, &DiskRecord { requests: 12, ..DiskRecord::EMPTY });
+        let reads = |requests| DiskRecord { requests, ..DiskRecord::EMPTY };
+        disks.observe(DiskKey { device: 8, op: 0 }, &reads(12), &mut Vec::new());
         assert_eq!(disks.unseen(&host(10)), 3);
         assert_eq!(disks.unseen(&host(0)), 0);
-        disks.observe(DiskKey { device: 8, op: 0 }, &DiskRecord { requests: 20, ..DiskRecord::EMPTY });
+        disks.observe(DiskKey { device: 8, op: 0 }, &reads(20), &mut Vec::new());
         assert_eq!(disks.unseen(&host(8)), 0, "we may be ahead of it");
+    }
+
+    #[test]
+    fn sizes_and_owners_are_told_when_they_grow() {
+        let (mut disks, mut sizes) = (Disks::default(), Vec::new());
+        let mut record = DiskRecord::EMPTY;
+        record.sizes[3][7] = 2;
+        let key = DiskKey { device: 8, op: 1 };
+        disks.observe(key, &record, &mut sizes);
+        disks.observe(key, &record, &mut sizes);
+        let [size] = &sizes[..] else { panic!("{sizes:?}") };
+        assert_eq!((size.size, &size.latency.slots[..]), (3, &[(7, 2)][..]));
+        let owner = OwnerKey { process_start_ns: 5, pid: 7, device: 8, op: 1, padding: 0 };
+        let mut latency = [0; LOG2_SLOTS];
+        latency[4] = 1;
+        let record = OwnerRecord { requests: 1, bytes: 4_096, queue_ns: 1, device_ns: 2, latency };
+        let row = disks.observe_owner(owner, &record).unwrap();
+        assert_eq!((row.process.pid, row.requests, row.bytes, row.latency.count()), (7, 1, 4_096, 1));
+        assert_eq!(disks.observe_owner(owner, &record), None);
+        assert_eq!(disks.forget(|process| process.pid == 7), [], "it has just grown");
+        assert_eq!(disks.forget(|process| process.pid == 7), [owner]);
     }
 }

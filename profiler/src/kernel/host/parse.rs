@@ -118,6 +118,7 @@ fn disk(line: &str) -> Option<(u32, &str, DiskStat)> {
     let stat = DiskStat {
         requests: [values[0], values[4], values[15], values[11]],
         bytes: [bytes(values[2]), bytes(values[6]), 0, bytes(values[13])],
+        merges: Some([values[1], values[5], 0, values[12]]),
         request_ns: Some([3, 7, 16, 14].map(|place: usize| values[place].saturating_mul(MS))),
         busy_ns: values[9].saturating_mul(MS),
         in_flight: values[8],
@@ -196,12 +197,14 @@ mod tests {
         let plain = DiskStat {
             requests: [1, 2, 0, 0],
             bytes: [4 * 512, 6 * 512, 0, 0],
+            merges: Some([9, 9, 0, 0]),
             request_ns: ms([11, 12, 0, 0]),
             busy_ns: 70 * MS,
             in_flight: 3,
         };
         let (bytes, request_ns) = ([4 * 512, 6 * 512, 0, 8 * 512], ms([11, 12, 0, 13]));
-        let discards = DiskStat { requests: [1, 2, 0, 5], bytes, request_ns, ..plain };
+        let merges = Some([9, 9, 0, 9]);
+        let discards = DiskStat { requests: [1, 2, 0, 5], bytes, merges, request_ns, ..plain };
         let flushes = DiskStat { requests: [1, 2, 7, 5], request_ns: ms([11, 12, 14, 13]), ..discards };
         assert_eq!(
             read,

@@ -165,6 +165,12 @@ fn subject_json(subject: &Subject) -> Json {
         }
         Subject::Group(group, state) => json!({ "table": "groups", "group": group, "state": state }),
         Subject::Disk(device, op) => json!({ "table": "disks", "device": device, "op": op }),
+        Subject::DiskOwner(device, op, process) => {
+            json!({ "table": "disk_owners", "device": device, "op": op, "process": process })
+        }
+        Subject::DiskSize(device, op, size) => {
+            json!({ "table": "disk_sizes", "device": device, "op": op, "size": size })
+        }
         Subject::File(process, kind) => json!({ "table": "files", "process": process, "kind": kind }),
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),
         Subject::Syscall(process, key) => json!({ "table": "syscalls", "process": process, "key": key }),

@@ -163,7 +163,9 @@ impl App {
         match self.screen {
             Screen::Overview => vec![List::Findings],
             Screen::Processes => vec![List::Rows(self.grain.table())],
-            Screen::Disks => vec![List::Rows(Table::Disks)],
+            Screen::Disks => {
+                vec![List::Rows(Table::Disks), List::Rows(Table::DiskOwners), List::Rows(Table::DiskSizes)]
+            }
             Screen::Files => vec![List::Rows(Table::Files)],
             // Connections first: they are what keys act on unless asked otherwise.
             Screen::Tcp => vec![List::Rows(Table::Connections), List::Rows(Table::Listeners)],

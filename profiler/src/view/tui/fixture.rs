@@ -10,12 +10,12 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::batch::{Batch, DiskStat, Pressure, ProbeStatus, TaskRow};
+use crate::batch::{Batch, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Pressure, ProbeStatus, TaskRow};
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, linear8, listener, machine,
-    named, process, requests, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, linear8, linear32, listener,
+    log2, machine, named, process, requests, sda, thread,
 };
 use crate::model::{Model, Window};
 use crate::view::tui::app::App;
@@ -23,6 +23,26 @@ use crate::view::tui::app::session::Session;
 use crate::view::tui::app::{Mode, Msg};
 use crate::view::tui::screen;
 use crate::view::tui::theme::Theme;
+
+/// For whom the disk works in [`second`], and how large the requests are.
+fn owned(batch: &mut Batch) {
+    let (postgres, backup) = (process(812), process(9_001));
+    let owner = |process, op, requests, bytes, queue_ns, device_ns| DiskOwnerRow {
+        key: DiskKey { device: SDA, op },
+        process,
+        requests,
+        bytes,
+        queue_ns,
+        device_ns,
+        latency: log2((queue_ns + device_ns) / requests, requests),
+    };
+    batch.disk_owners = vec![
+        owner(backup, op::READ, 800, 104_857_600, 40 * MS, 800 * MS),
+        owner(postgres, op::WRITE, 320, 2_600_000, 3_200 * MS, 700 * MS),
+    ];
+    let size = |op, size, count| DiskSizeRow { key: DiskKey { device: SDA, op }, size, latency: log2(MS, count) };
+    batch.disk_sizes = vec![size(op::READ, 5, 800), size(op::WRITE, 0, 300), size(op::WRITE, 1, 80)];
+}
 
 /// What holds the threads of [`second`] up.
 fn held_up(tasks: &mut [TaskRow], number: u64) {
@@ -85,11 +105,12 @@ pub fn second(number: u64) -> Batch {
         calls(backup, FUTEX, kind::NONE, 12, 0, 2 * MS),
     ];
     let mut write = requests(op::WRITE, 380, 3_112_960, 9 * MS, 2 * MS);
-    write.queue.add(&linear8(41 * MS, 30));
-    write.queue.add(&linear8(MS, 120));
-    write.service.add(&linear8(MS / 2, 90));
+    write.queue.add(&linear32(41 * MS, 30));
+    write.queue.add(&linear32(MS, 120));
+    write.service.add(&linear32(MS / 2, 90));
     write.in_flight = 14;
     batch.disks = vec![requests(op::READ, 800, 104_857_600, MS / 20, MS), write, requests(op::FLUSH, 36, 0, 0, 6 * MS)];
+    owned(&mut batch);
     batch.sockets = vec![
         connection(1, nginx, 900, 0),
         connection(2, nginx, 4_000 + 100 * wave, 37),
@@ -106,6 +127,7 @@ pub fn second(number: u64) -> Batch {
     let stat = DiskStat {
         requests: [800, 530, 36, 0],
         bytes: [104_857_600, 3_112_960, 0, 0],
+        merges: Some([0, 90, 0, 0]),
         request_ns: Some([840 * MS, 4_180 * MS, 216 * MS, 0]),
         busy_ns: 970 * MS,
         in_flight: 14,

@@ -1,9 +1,10 @@
 //! A bit of everything that we observe, with what is true of it.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use profiler::field::Table;
 use crate::kernel::child::{Child, Clock, Parent, fork, open, read_once, write_once};
 use crate::kernel::device::LoopDevice;
 use crate::kernel::network::{Cable, SERVER, Told};
-use crate::kernel::observe::{tool, until};
+use crate::kernel::observe::until;
 use crate::kernel::tcp::{ask, listen, quiet, send, serve};
 
 /// Port on which nobody listens.
@@ -81,6 +82,7 @@ impl World {
         let [waker, woken] = wake(&mut claims);
         end_soon(&self.cable, &mut claims);
         self.read_disk(&mut claims);
+        self.write_disk(&mut claims);
         let [server, client] = self.talk(self.old_port + self.runs, &mut claims);
         // It sleeps since long ago.
         rest(worker.pid, &mut claims);
@@ -89,8 +91,7 @@ impl World {
 
     fn read_disk(&self, claims: &mut Vec<Claim>) {
         let before = self.disk.diskstats();
-        let input = format!("if={}", self.disk.path);
-        tool("dd", &[&input, "of=/dev/null", "bs=64k", &format!("count={REQUESTS}"), "iflag=direct", "status=none"]);
+        let reader = dd(&[&format!("if={}", self.disk.path), "of=/dev/null", "iflag=direct"]);
         assert_eq!(self.disk.diskstats()[0] - before[0], REQUESTS, "somebody else reads");
         let mut claim = |column, truth| {
             let row = vec![("disk.name", self.disk.name().to_owned()), ("disk.op", "read".to_owned())];
@@ -104,6 +105,25 @@ impl World {
         claim("disk.service_p99_ns", Truth::Between(1e3, 1e9));
         claim("disk.inflight", exactly(0));
         claim("disk.errors", exactly(0));
+        claim("disk.requeues", exactly(0));
+        self.owned("read", reader, claims);
+    }
+
+    /// What a process leaves in memory, somebody else writes.
+    fn write_disk(&self, claims: &mut Vec<Claim>) {
+        // Else `dd` would write it when it closes the device.
+        let held = OpenOptions::new().write(true).open(&self.disk.path).unwrap();
+        let writer = dd(&["if=/dev/zero", &format!("of={}", self.disk.path)]);
+        held.sync_all().unwrap();
+        self.owned("write", writer, claims);
+    }
+
+    /// All of an operation was for a process.
+    fn owned(&self, op: &str, pid: u32, claims: &mut Vec<Claim>) {
+        let name = self.disk.name().to_owned();
+        let row = vec![("disk_owner.device", name), ("disk_owner.op", op.into()), ("process.pid", pid.to_string())];
+        let truth = Truth::Between(0.5 * BYTES as f64, BYTES as f64);
+        claims.push(Claim { table: Table::DiskOwners, row, column: "disk_owner.bytes_s", truth });
     }
 
     /// A connection that stays, and on which something has to be sent again.
@@ -303,4 +323,12 @@ fn end_soon(cable: &Cable, claims: &mut Vec<Claim>) {
     let [local, peer] = ports.map(|port| format!("{}:{port}", Ipv4Addr::LOCALHOST));
     let row = vec![("net.local", local), ("net.peer", peer)];
     claims.push(Claim { table: Table::Connections, row, column: "net.sent_bytes_s", truth: exactly(SHORT as u64) });
+}
+
+/// Runs `dd` for [`REQUESTS`]; its process id.
+fn dd(arguments: &[&str]) -> u32 {
+    let mut dd = Command::new("dd");
+    let mut dd = dd.args(arguments).args(["bs=64k", &format!("count={REQUESTS}"), "status=none"]).spawn().unwrap();
+    assert!(dd.wait().unwrap().success());
+    dd.id()
 }

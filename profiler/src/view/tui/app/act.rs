@@ -200,6 +200,8 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         Subject::Wait(..) => (Screen::Processes, Table::Waits),
         Subject::Group(..) => (Screen::Processes, Table::Groups),
         Subject::Disk(..) => (Screen::Disks, Table::Disks),
+        Subject::DiskOwner(..) => (Screen::Disks, Table::DiskOwners),
+        Subject::DiskSize(..) => (Screen::Disks, Table::DiskSizes),
         Subject::File(..) => (Screen::Files, Table::Files),
         Subject::Socket(cookie) if is_listener(model, *cookie) => (Screen::Tcp, Table::Listeners),
         Subject::Socket(_) => (Screen::Tcp, Table::Connections),
@@ -210,7 +212,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
     }
     show(app, screen);
     app.grain = Grain::of(table).unwrap_or_default();
-    app.focus = usize::from(table == Table::Listeners);
+    app.focus = app.lists().iter().position(|list| *list == List::Rows(table)).unwrap_or_default();
     let pane = app.pane_mut(List::Rows(table));
     pane.filter.clear();
     pane.selected = Some(Mark::Row(subject));

@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 13;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -30,6 +30,8 @@ impl List {
             Self::Rows(Table::States) => 8,
             Self::Rows(Table::Waits) => 9,
             Self::Rows(Table::Groups) => 10,
+            Self::Rows(Table::DiskOwners) => 11,
+            Self::Rows(Table::DiskSizes) => 12,
         }
     }
 

@@ -49,7 +49,13 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         }
         Subject::Disk(device, op) => disk(model, *device, *op),
         Subject::Syscall(key, call) => syscall(model, *key, *call),
-        Subject::State(..) | Subject::Wait(..) | Subject::Group(..) | Subject::File(..) | Subject::Socket(_) => None,
+        Subject::State(..)
+        | Subject::Wait(..)
+        | Subject::Group(..)
+        | Subject::DiskOwner(..)
+        | Subject::DiskSize(..)
+        | Subject::File(..)
+        | Subject::Socket(_) => None,
     }
 }
 

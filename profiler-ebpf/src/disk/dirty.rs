@@ -1,0 +1,133 @@
+//! Who made the pages dirty that are written back: by then it is somebody else who writes them.
+//!
+//! SAFETY: a file's record is shared between CPUs. A process takes its place in it while it holds the file, or at worst two
+//! take the same; bytes are added to atomically. Indexes are below the number of places.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use profiler_common::disk::{DIRTIERS_MAX, Dirtier, InodeKey, Request};
+use profiler_common::lost::Lost;
+
+use crate::emit::lost;
+use crate::kernel::{
+    Counter, Hook, Object, Pointer, config, current, follow_current, hook, offset, pages_of, peek, probe, read_current,
+    unpreempted,
+};
+use crate::maps::DIRTIERS;
+
+const PAGE_SHIFT: u32 = 12;
+/// `S_IFMT`
+const TYPE: u16 = 0o170_000;
+/// `S_IFBLK`
+const BLOCK: u16 = 0o060_000;
+
+hook!("writeback_dirty_folio", writeback_dirty_folio, writeback_dirty_folio_raw, dirtied);
+
+/// `writeback_dirty_folio(folio, mapping)` (5.16, 203a31516616): where `/proc/PID/io` counts `write_bytes`, too.
+#[inline(always)]
+fn dirtied<H: Hook>(hook: H) {
+    unpreempted(|| dirty(hook));
+}
+
+#[inline(always)]
+fn dirty<H: Hook>(hook: H) {
+    let (folio, mapping) = (hook.object::<0>(), hook.object::<1>());
+    if mapping.is_null() {
+        return;
+    }
+    let inode = hook.follow(mapping, offset!(mapping_inode));
+    if inode.is_null() {
+        return;
+    }
+    let key = InodeKey {
+        number: hook.read(inode, offset!(inode_number)),
+        device: hook.read(hook.follow(inode, offset!(inode_super)), offset!(super_device)),
+        generation: hook.read(inode, offset!(inode_generation)),
+    };
+    let bytes = pages_of(hook, folio, hook.read(folio, offset!(page_flags))) << PAGE_SHIFT;
+    if DIRTIERS.get_ptr_mut(key).is_none() {
+        let nobody: &[Dirtier; DIRTIERS_MAX] = &NOBODY;
+        let _ = DIRTIERS.insert(key, nobody, BPF_NOEXIST.into());
+    }
+    let Some(places) = DIRTIERS.get_ptr_mut(key) else { return lost(Lost::DiskOwner) };
+    let task = current();
+    let start: u64 = read_current(follow_current(task, offset!(task_group_leader)), offset!(task_start_ns));
+    let pid: u32 = read_current(task, offset!(task_tgid));
+    for index in 0..DIRTIERS_MAX {
+        unsafe {
+            let place = places.cast::<Dirtier>().add(index);
+            let free = (*place).pid == 0 || (*place).credit_bytes == 0;
+            if free && (*place).pid != pid {
+                (*place).process_start_ns = start;
+                (*place).pid = pid;
+            }
+            if (*place).pid == pid && (*place).process_start_ns == start {
+                return u64::add((&raw mut (*place).credit_bytes).cast(), bytes);
+            }
+        }
+    }
+    lost(Lost::DiskOwner);
+}
+
+static NOBODY: [Dirtier; DIRTIERS_MAX] =
+    [Dirtier { process_start_ns: 0, credit_bytes: 0, pid: 0, padding: 0 }; DIRTIERS_MAX];
+
+/// Whom a write is for: if it has a page of a file, who made most of that dirty and has not been written for. Of a file
+/// about which nothing is known that is nobody; where a device is written to itself, by its file system too, who asked.
+#[inline(always)]
+pub fn settle<H: Hook>(hook: H, request: Object, bytes: u32, entry: &mut Request) {
+    if config!(kernel_reads) == 0 {
+        return;
+    }
+    let Some(inode) = inode_of(hook, request) else { return };
+    let key = InodeKey {
+        number: probe(inode, offset!(inode_number)),
+        device: probe(probe::<Pointer>(inode, offset!(inode_super)).0, offset!(super_device)),
+        generation: probe(inode, offset!(inode_generation)),
+    };
+    let mut most = 0;
+    let mut of: *mut Dirtier = core::ptr::null_mut();
+    if let Some(places) = DIRTIERS.get_ptr_mut(key) {
+        for index in 0..DIRTIERS_MAX {
+            unsafe {
+                let place = places.cast::<Dirtier>().add(index);
+                if (*place).credit_bytes > most {
+                    most = (*place).credit_bytes;
+                    of = place;
+                }
+            }
+        }
+    }
+    if !of.is_null() {
+        unsafe {
+            u64::add((&raw mut (*of).credit_bytes).cast(), u64::from(bytes).wrapping_neg());
+            entry.process_start_ns = (*of).process_start_ns;
+            entry.pid = (*of).pid;
+        }
+    } else if probe::<u16>(inode, offset!(inode_mode)) & TYPE != BLOCK {
+        entry.pid = 0;
+    }
+}
+
+/// The inode of the first page of a request, if that is of a file.
+#[inline(always)]
+fn inode_of<H: Hook>(hook: H, request: Object) -> Option<Object> {
+    const NO_FILE: u64 = 3;
+    let bio = hook.follow(request, offset!(request_bio));
+    if bio.is_null() {
+        return None;
+    }
+    let vector = hook.follow(bio, offset!(bio_vector));
+    if vector.is_null() {
+        return None;
+    }
+    // It may be any memory of the kernel. Only a file's inode leads back to where its pages belong.
+    let page = peek::<Pointer>(vector, offset!(vector_page)).0;
+    let head: u64 = peek(page, offset!(page_head));
+    let head = if head & 1 == 0 { page } else { (head - 1) as Object };
+    let mapping: u64 = peek(head, offset!(page_mapping));
+    if mapping == 0 || mapping & NO_FILE != 0 {
+        return None;
+    }
+    let inode = peek::<Pointer>(mapping as Object, offset!(mapping_inode)).0;
+    if peek::<u64>(inode, offset!(inode_mapping)) == mapping { Some(inode) } else { None }
+}

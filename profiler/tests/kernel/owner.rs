@@ -1,0 +1,115 @@
+//! For whom disks work: readers against their own count, writers whose pages somebody else writes back against
+//! `/proc/PID/io`.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use profiler::batch::DiskOwnerRow;
+use profiler_common::disk::op;
+
+use crate::kernel::child::{Child, fork};
+use crate::kernel::device::{LoopDevice, Mount, Page};
+use crate::kernel::observe::{Seen, absent, assert_close, every, figure_of_test, observe};
+
+const MIB: usize = 1 << 20;
+
+/// What a device did for each of these processes, and for all: requests and bytes.
+fn done<T, const N: usize>(seen: &Seen<T>, device: u32, op: u32, pids: [u32; N]) -> ([(u64, u64); N], u64) {
+    let rows = || seen.batches.iter().flat_map(|batch| &batch.disk_owners);
+    let rows = || rows().filter(|row| (row.key.device, row.key.op) == (device, op));
+    let of = |pid| {
+        let sum = |value: fn(&DiskOwnerRow) -> u64| rows().filter(|row| row.process.pid == pid).map(value).sum();
+        (sum(|row| row.requests), sum(|row| row.bytes))
+    };
+    let disks = seen.batches.iter().flat_map(|batch| &batch.disks);
+    let all = disks.filter(|row| (row.key.device, row.key.op) == (device, op)).map(|row| row.bytes).sum();
+    (pids.map(of), all)
+}
+
+/// Reads so many pages past the cache.
+fn reader(disk: &LoopDevice, pages: u64) -> Child {
+    fork(|_| {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&disk.path).unwrap();
+        let mut page = Page([0; 4096]);
+        (0..pages).for_each(|place| file.read_exact_at(&mut page.0, place * 4096).unwrap());
+    })
+}
+
+#[test]
+fn reads_are_for_who_asks() {
+    let disk = LoopDevice::new(16);
+    let seen = observe(&every(100), || {
+        [reader(&disk, 1_000), reader(&disk, 300)].map(|child| {
+            let pid = child.pid;
+            child.end();
+            pid
+        })
+    });
+    let (each, all) = done(&seen, disk.device(), op::READ, seen.said);
+    seen.assert_counts_whole();
+    assert_eq!(all, 1_300 * 4096);
+    assert_eq!(each, [(1_000, 1_000 * 4096), (300, 300 * 4096)]);
+}
+
+/// Writes so many MiB to a file, in turns of one MiB at every `step`th place from `first` on; `write_bytes` of its `io`.
+fn writer(path: &str, mebibytes: u64, first: u64, step: u64) -> Child {
+    fork(|parent| {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+        let data = vec![7; MIB];
+        (0..mebibytes).for_each(|index| file.write_all_at(&data, (first + index * step) * MIB as u64).unwrap());
+        let io = std::fs::read_to_string("/proc/self/io").unwrap();
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+        parent.say([written.parse().unwrap()]);
+    })
+}
+
+/// Lets writers end one after another, then has somebody else write everything back; who they were, and their `write_bytes`.
+fn written_back(mount: &Mount, writers: [Child; 2]) -> [(u32, u64); 2] {
+    let told = writers.map(|mut child| {
+        let (pid, [bytes]) = (child.pid, child.hear());
+        child.end();
+        (pid, bytes)
+    });
+    let all = File::open(mount.path("")).unwrap();
+    // SAFETY: a plain number.
+    assert_eq!(unsafe { libc::syncfs(all.as_raw_fd()) }, 0);
+    told
+}
+
+#[test]
+fn pages_written_back_are_for_who_made_them_dirty() {
+    if absent().iter().any(|probe| probe == "writeback_dirty_folio") {
+        return;
+    }
+    let mount = Mount::ext4(256);
+    let seen =
+        observe(&every(100), || written_back(&mount, ["one", "two"].map(|name| writer(&mount.path(name), 64, 0, 1))));
+    let (each, all) = done(&seen, mount.device.device(), op::WRITE, seen.said.map(|(pid, _)| pid));
+    for ((_, io), (_, ours)) in seen.said.iter().zip(each) {
+        assert_eq!(*io, 64 * MIB as u64);
+        assert_close("written for a process", ours, *io, 0.01);
+    }
+    let share = (each[0].1 + each[1].1) as f64 / all as f64;
+    figure_of_test("written for the two who wrote 64 MiB each", format!("{each:?} of {all}: {:.2} %", share * 100.0));
+    assert!(share >= 0.99, "{each:?} of {all}");
+}
+
+#[test]
+fn two_writers_share_a_file_in_proportion() {
+    if absent().iter().any(|probe| probe == "writeback_dirty_folio") {
+        return;
+    }
+    let mount = Mount::ext4(256);
+    let path = mount.path("both");
+    File::create(&path).unwrap();
+    let seen = observe(&every(100), || {
+        let [much, little] = [writer(&path, 60, 0, 2), writer(&path, 20, 1, 2)];
+        written_back(&mount, [much, little])
+    });
+    let (each, _) = done(&seen, mount.device.device(), op::WRITE, seen.said.map(|(pid, _)| pid));
+    let share = each[0].1 as f64 / (each[0].1 + each[1].1) as f64;
+    let truth = seen.said[0].1 as f64 / (seen.said[0].1 + seen.said[1].1) as f64;
+    figure_of_test("share of the greater writer = /proc/PID/io", format!("{share:.3} = {truth:.3}"));
+    assert!((share - truth).abs() <= 0.02, "{each:?}, {:?}", seen.said);
+}
