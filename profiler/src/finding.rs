@@ -119,6 +119,8 @@ pub const DETECTORS: &[Detector] = &[
 const VOLUME_MIN: u64 = 50;
 /// A victim lost at least this share of its time: less is not worth waking anybody for.
 const VICTIM_SHARE_MIN: f64 = 0.05;
+/// Nor is a process that lived for a moment, whatever its share: nobody notices less.
+const LOST_MIN_NS: u64 = 20_000_000;
 /// Victims to name.
 const VICTIMS_MAX: usize = 3;
 /// With so few CPUs idle, whoever becomes ready most likely has to queue for one.
@@ -209,10 +211,13 @@ fn losers<'a>(
     share_min: f64,
     lost_ns: impl Fn(&Process) -> u64,
 ) -> Vec<(ProcessKey, f64)> {
-    // Several threads can lose more than one lifetime.
-    let share = |process: &Process| ratio(lost_ns(process), process.lifetime_ns(model.time.window_ns)).min(1.0);
-    let mut losers: Vec<_> = members.into_iter().map(|(key, process)| (key, share(process))).collect();
-    losers.retain(|(_, share)| *share >= share_min);
+    let loser = |(key, process): Member<'a>| {
+        let lost_ns = lost_ns(process);
+        // Several threads can lose more than one lifetime.
+        let share = ratio(lost_ns, process.lifetime_ns(model.time.window_ns)).min(1.0);
+        (lost_ns >= LOST_MIN_NS && share >= share_min).then_some((key, share))
+    };
+    let mut losers: Vec<_> = members.into_iter().filter_map(loser).collect();
     losers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     losers
 }
