@@ -235,11 +235,16 @@ fn pressure(model: &Model, resource: &str) -> Option<String> {
 
 /// The first of them by name.
 fn named(model: &Model, victims: &[(ProcessKey, f64)], losing: &str) -> Vec<String> {
-    let name =
-        |(key, share): &(ProcessKey, f64)| format!("{}: {} of its time {losing}", model.label(*key), percent(*share));
-    let mut names: Vec<String> = victims.iter().take(VICTIMS_MAX).map(name).collect();
-    if victims.len() > VICTIMS_MAX {
-        names.push(format!("and {} more", victims.len() - VICTIMS_MAX));
+    listed(
+        victims.iter().map(|(key, share)| format!("{}: {} of its time {losing}", model.label(*key), percent(*share))),
+    )
+}
+
+/// The first of them, and how many more there are.
+fn listed(mut victims: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = victims.by_ref().take(VICTIMS_MAX).collect();
+    if victims.len() > 0 {
+        names.push(format!("and {} more", victims.len()));
     }
     names
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CPUS_BUSY_MIN, Detector, Finding, Member, VICTIM_SHARE_MIN, VOLUME_MIN, by_name, label, losers, named, nanos,
-    percent, pressure, ratio, real, severity, stalls, users, victims,
+    CPUS_BUSY_MIN, Detector, Finding, LOST_MIN_NS, Member, VICTIM_SHARE_MIN, VOLUME_MIN, by_name, label, listed,
+    losers, named, nanos, percent, pressure, ratio, real, severity, stalls, users, victims,
 };
 use crate::batch::ProcessKey;
 use crate::field::Subject;
@@ -121,25 +121,25 @@ fn saturated(model: &Model) -> Vec<Finding> {
 
 fn saturated_host(model: &Model) -> Option<Finding> {
     let losers = short_of_cpus(model);
-    let (worst, impact) = *losers.first()?;
+    let worst = losers.first()?;
     let busy = busy_ratio(&model.host.row.sum.cpu_ns)?;
-    let usage = &model.processes.get(&worst)?.usage.sum;
     let mut rejected = Vec::new();
     reject_hypervisor(model, &mut rejected);
+    let has = if worst.processes == 1 { "has" } else { "have" };
     Some(Finding {
         id: SATURATED.id,
-        severity: severity(impact),
-        subject: model.label(worst),
-        at: Subject::Process(worst),
-        claim: format!("CPUs are {} busy, and {} has to wait for one", percent(busy), model.label(worst)),
-        victims: named(model, &losers, "on the run queue"),
-        impact,
+        severity: severity(worst.share),
+        subject: worst.name.clone(),
+        at: Subject::Process(worst.most),
+        claim: format!("CPUs are {} busy, and {} {has} to wait for one", percent(busy), worst.name),
+        victims: listed(losers.iter().map(Loser::victim)),
+        impact: worst.share,
         evidence: vec![
             format!("most of the CPU time: {}", hogs(model, None)),
             format!(
                 "the worst: {} on the run queue after preemptions, {} after wake-ups",
-                nanos(usage.runq_preempted_ns),
-                nanos(usage.runq_wakeup_ns)
+                nanos(worst.preempted_ns),
+                nanos(worst.woken_ns)
             ),
         ],
         witness: pressure(model, "cpu"),
@@ -148,15 +148,47 @@ fn saturated_host(model: &Model) -> Option<Finding> {
     })
 }
 
-/// Who loses time on the run queues of a host that has no CPU to spare. Nobody if the worst of them poses as waiting for I/O,
-/// which is another claim about the same.
-fn short_of_cpus(model: &Model) -> Vec<(ProcessKey, f64)> {
+/// Processes of one name that want CPUs.
+struct Loser {
+    name: String,
+    processes: usize,
+    /// The one that lost most.
+    most: ProcessKey,
+    preempted_ns: u64,
+    woken_ns: u64,
+    /// Share of the time that they existed.
+    share: f64,
+}
+
+impl Loser {
+    fn of(model: &Model, group: &[Member<'_>]) -> Option<Self> {
+        let sum = |value: &dyn Fn(&Process) -> u64| group.iter().map(|(_, process)| value(process)).sum::<u64>();
+        let preempted_ns = sum(&|process| process.usage.sum.runq_preempted_ns);
+        let woken_ns = sum(&|process| process.usage.sum.runq_wakeup_ns);
+        let lost_ns = preempted_ns + woken_ns;
+        let share = ratio(lost_ns, sum(&|process| process.lifetime_ns(model.time.window_ns))).min(1.0);
+        let (most, _) = *group.iter().max_by_key(|(_, process)| process.usage.sum.runq_ns())?;
+        let (name, processes) = (label(group), group.len());
+        let suffers = lost_ns >= LOST_MIN_NS && share >= VICTIM_SHARE_MIN;
+        suffers.then_some(Self { name, processes, most, preempted_ns, woken_ns, share })
+    }
+
+    fn victim(&self) -> String {
+        let its = if self.processes == 1 { "its" } else { "their" };
+        format!("{}: {} of {its} time on the run queue", self.name, percent(self.share))
+    }
+}
+
+/// Who loses time on the run queues of a host that has no CPU to spare, who loses most first. Nobody if that one poses as
+/// waiting for I/O, which is another claim about the same.
+fn short_of_cpus(model: &Model) -> Vec<Loser> {
     let busy = busy_ratio(&model.host.row.sum.cpu_ns).is_some_and(|busy| busy >= CPUS_BUSY_MIN);
     if !busy || !stalls(model, "cpu", VICTIM_SHARE_MIN) {
         return Vec::new();
     }
-    let losers = victims(model, |process| process.usage.sum.runq_ns());
-    let posing = losers.first().and_then(|(worst, _)| model.processes.get(worst)).is_some_and(poses);
+    let mut losers: Vec<_> = by_name(users(model)).iter().filter_map(|group| Loser::of(model, group)).collect();
+    losers.sort_by_key(|loser| (std::cmp::Reverse(loser.preempted_ns + loser.woken_ns), loser.most));
+    let posing = losers.first().and_then(|worst| model.processes.get(&worst.most)).is_some_and(poses);
     if posing { Vec::new() } else { losers }
 }
 
@@ -276,6 +308,20 @@ mod tests {
         assert_eq!(finding.victims, ["web (7): 40 % of its time on the run queue"]);
         assert_eq!(finding.evidence[0], "most of the CPU time: burn (8) 100 %, web (7) 10 %");
         assert_eq!(finding.witness.as_deref(), Some("PSI cpu: some task waited 70 % of the time"));
+    }
+
+    #[test]
+    fn jobs_of_one_name_are_one_victim() {
+        let mut told = busy(0, 900 * MS, 100 * MS, 700 * MS);
+        for pid in 20..40 {
+            let job = TaskRow { wall_ns: 50 * MS, runq_preempted_ns: 25 * MS, ..thread(process(pid), pid, 25 * MS) };
+            told.facts.push(named(process(pid), "cc1plus"));
+            told.tasks.push(job);
+        }
+        let findings = saturated(&model(Window::Recent, &[told]));
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(finding.claim, "CPUs are 95 % busy, and cc1plus (20 processes) have to wait for one");
+        assert_eq!(finding.victims, ["cc1plus (20 processes): 50 % of their time on the run queue"]);
     }
 
     #[test]
