@@ -62,7 +62,7 @@ fn processes_that_sync_all_the_time_are_one_storm() {
     assert_eq!(write(|_| ()), []);
 }
 
-/// The CPUs of a guest are emulated: what they do between two reads takes longer than the disk.
+/// The CPUs of a guest are emulated: what they do between two reads or writes takes longer than the disk.
 #[test]
 fn who_waits_for_each_read_is_told_from_who_has_else_to_do() {
     if is_guest() {
@@ -80,9 +80,13 @@ fn who_waits_for_each_read_is_told_from_who_has_else_to_do() {
 
 #[test]
 fn a_writer_that_is_paused_is_told_from_one_that_is_not() {
+    if is_guest() {
+        return;
+    }
     let disk = LoopDevice::uncached(96);
-    let (_limit, scratch) = (DirtyLimit::of(&disk), Scratch::new());
+    let (limit, scratch) = (DirtyLimit::of(&disk), Scratch::new());
     assert_eq!(found_of("S5", || fill(&disk.path)).len(), 1);
+    drop(limit);
     assert_eq!(found_of("S5", || fill(&scratch.file("free", 0))), []);
 }
 
@@ -101,7 +105,9 @@ fn who_waits_for_a_cpu_is_told_from_who_goes_first() {
     let finding = findings.iter().find(|finding| finding.id == "C7").unwrap_or_else(|| panic!("{findings:?}"));
     figure_of_test("C7", format!("{:.0} %", finding.impact * 100.0));
     let is_named = |name: &str| finding.victims.iter().any(|victim| victim.starts_with(name));
-    assert!(is_named("crowd (") && !is_named("first ("), "{finding:#?}");
+    assert!(is_named("crowd ("), "{finding:#?}");
+    // An emulator gets round to its CPUs in turn, whoever is first on them.
+    assert!(is_guest() || !is_named("first ("), "{finding:#?}");
 }
 
 /// One more than there are CPUs want one all the time; another goes first and rests in between.
