@@ -97,6 +97,9 @@ impl DirtyLimit {
         let device = fs::read_to_string(format!("/sys/class/block/{}/dev", disk.name())).unwrap();
         let bdi = format!("/sys/class/bdi/{}", device.trim());
         if fs::exists(format!("{bdi}/strict_limit")).unwrap() {
+            // Without a limit, these are the bytes of the host's, and as many are refused once that has shrunk.
+            let ratio = fs::read_to_string(format!("{bdi}/max_ratio")).unwrap();
+            limit.set(format!("{bdi}/max_ratio"), ratio.trim());
             limit.set(format!("{bdi}/max_bytes"), "8388608");
             limit.set(format!("{bdi}/strict_limit"), "1");
         } else {
