@@ -204,6 +204,13 @@ mod tests {
     }
 
     #[test]
+    fn who_lived_for_a_moment_is_no_victim() {
+        let mut told = told(wait::DIRTY, 15 * MS, "io", 150 * MS);
+        (told.tasks[0].wall_ns, told.tasks[0].waits[wait::POLL as usize]) = (20 * MS, 0);
+        assert_eq!(found(told), []);
+    }
+
+    #[test]
     fn a_program_that_starts_is_no_trouble() {
         let mut told = told(wait::FAULT, 150 * MS, "io", 150 * MS);
         told.tasks[0].major_faults = 40;
