@@ -1,13 +1,17 @@
 //! Claims about bottlenecks, each with evidence, a witness and advice. Pure functions over the model.
 
+use std::collections::BTreeMap;
+
 use crate::batch::ProcessKey;
 use crate::field::{Subject, Value};
 use crate::model::Model;
 use crate::model::bound::OTHER_PROCESS;
+use crate::model::host::busy_ratio;
 use crate::model::process::Process;
 
 mod disk;
 mod file;
+mod memory;
 mod syscall;
 mod task;
 mod tcp;
@@ -75,6 +79,8 @@ pub struct Detector {
     pub check: fn(&Model) -> Vec<Finding>,
     /// Probes without which it cannot tell.
     pub needs: &'static [&'static str],
+    /// Resources of PSI whose pressure its findings explain.
+    pub explains: &'static [&'static str],
     /// Why it cannot tell from what the kernel counted, if so: silence then means nothing.
     pub blind: fn(&Model) -> Option<&'static str>,
 }
@@ -94,11 +100,18 @@ impl Detector {
 /// All rules. Reports, screens and `explain` walk this list.
 pub const DETECTORS: &[Detector] = &[
     file::FSYNC_STORM,
+    disk::SLOW_FLUSH,
+    memory::DIRTY,
     disk::SATURATED,
     disk::QUEUEING,
+    disk::ONE_BY_ONE,
+    memory::RECLAIM,
+    memory::FAULTS,
     tcp::LOSS,
     tcp::OVERFLOW,
     task::RUN_QUEUE,
+    task::THROTTLED,
+    task::SATURATED,
     syscall::LOOKUP_STORM,
 ];
 
@@ -106,8 +119,14 @@ pub const DETECTORS: &[Detector] = &[
 const VOLUME_MIN: u64 = 50;
 /// A victim lost at least this share of its time: less is not worth waking anybody for.
 const VICTIM_SHARE_MIN: f64 = 0.05;
+/// Nor is a process that lived for a moment, whatever its share: nobody notices less.
+const LOST_MIN_NS: u64 = 20_000_000;
 /// Victims to name.
 const VICTIMS_MAX: usize = 3;
+/// With so few CPUs idle, whoever becomes ready most likely has to queue for one.
+const CPUS_BUSY_MIN: f64 = 0.9;
+/// Pressure that somebody must notice, as in [`severity`]: nobody may call such a host fine.
+const PRESSURE_HIGH: f64 = 0.2;
 
 /// All findings, the greatest impact first. None on a healthy host, nor of a rule that cannot tell.
 #[must_use]
@@ -124,6 +143,21 @@ pub fn undecided(model: &Model) -> Vec<(&'static Detector, String)> {
     DETECTORS.iter().filter_map(|detector| Some((detector, detector.ignorance(model)?))).collect()
 }
 
+/// Signs of trouble that no finding explains: to say that nothing is wrong would be wrong.
+#[must_use]
+pub fn unexplained(model: &Model, findings: &[Finding]) -> Option<String> {
+    let of = |finding: &Finding| DETECTORS.iter().find(|detector| detector.id == finding.id);
+    let is_open = |resource| !findings.iter().filter_map(of).any(|detector| detector.explains.contains(&resource));
+    let mut signs = Vec::new();
+    let busy = busy_ratio(&model.host.row.sum.cpu_ns).filter(|busy| *busy >= CPUS_BUSY_MIN && is_open("cpu"));
+    signs.extend(busy.map(|busy| format!("CPUs {} busy", percent(busy))));
+    for resource in ["cpu", "io", "memory"].into_iter().filter(|resource| is_open(resource)) {
+        let high = model.host.pressure_ratio(resource, model.time.window_ns).filter(|ratio| *ratio >= PRESSURE_HIGH);
+        signs.extend(high.map(|ratio| format!("PSI {resource} some {}", percent(ratio))));
+    }
+    (!signs.is_empty()).then(|| signs.join(", "))
+}
+
 /// Half of somebody's time is an outage for them; a fifth is what users notice.
 fn severity(impact: f64) -> Severity {
     match impact {
@@ -133,28 +167,84 @@ fn severity(impact: f64) -> Severity {
     }
 }
 
-/// Processes by the share of their time that `lost_ns` says, the greatest first. Kernel threads wait on behalf of
-/// others and are no victims.
+/// A process and its key.
+type Member<'a> = (ProcessKey, &'a Process);
+
+/// Processes that are some, without the sum of those that are no longer kept.
+fn real(model: &Model) -> impl Iterator<Item = Member<'_>> {
+    model.processes.iter().filter(|(key, _)| **key != OTHER_PROCESS).map(|(key, process)| (*key, process))
+}
+
+/// Kernel threads wait on behalf of others and are no victims.
+fn users(model: &Model) -> impl Iterator<Item = Member<'_>> {
+    real(model).filter(|(_, process)| !process.is_kernel())
+}
+
+/// Processes of the same name, which mostly share their work: backends of a database, jobs of a build.
+fn by_name<'a>(members: impl Iterator<Item = Member<'a>>) -> Vec<Vec<Member<'a>>> {
+    let mut groups = BTreeMap::<_, Vec<Member<'a>>>::new();
+    for (key, process) in members {
+        let name = process.comm(key);
+        groups.entry((name, name.is_none().then_some(key))).or_default().push((key, process));
+    }
+    groups.into_values().collect()
+}
+
+/// Name of such a group.
+fn label(group: &[Member<'_>]) -> String {
+    match group {
+        [] => String::new(),
+        [(key, process)] => process.label(*key),
+        [(key, process), ..] => format!("{} ({} processes)", process.comm(*key).unwrap_or_default(), group.len()),
+    }
+}
+
+/// Processes by the share of their time that `lost_ns` says, the greatest first.
 fn victims(model: &Model, lost_ns: impl Fn(&Process) -> u64) -> Vec<(ProcessKey, f64)> {
-    let share = |process: &Process| {
-        let lifetime_ns = process.lifetime_ns(model.time.window_ns);
+    losers(model, users(model), VICTIM_SHARE_MIN, lost_ns)
+}
+
+/// The same of some processes, and from some share on.
+fn losers<'a>(
+    model: &Model,
+    members: impl IntoIterator<Item = Member<'a>>,
+    share_min: f64,
+    lost_ns: impl Fn(&Process) -> u64,
+) -> Vec<(ProcessKey, f64)> {
+    let loser = |(key, process): Member<'a>| {
+        let lost_ns = lost_ns(process);
         // Several threads can lose more than one lifetime.
-        if lifetime_ns == 0 { 0.0 } else { (lost_ns(process) as f64 / lifetime_ns as f64).min(1.0) }
+        let share = ratio(lost_ns, process.lifetime_ns(model.time.window_ns)).min(1.0);
+        (lost_ns >= LOST_MIN_NS && share >= share_min).then_some((key, share))
     };
-    let users = model.processes.iter().filter(|(key, process)| !process.is_kernel() && **key != OTHER_PROCESS);
-    let mut victims: Vec<_> = users.map(|(key, process)| (*key, share(process))).collect();
-    victims.retain(|(_, share)| *share >= VICTIM_SHARE_MIN);
-    victims.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    victims
+    let mut losers: Vec<_> = members.into_iter().filter_map(loser).collect();
+    losers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    losers
+}
+
+/// Whether PSI saw somebody stall for at least this share of time. True without PSI: nothing contradicts.
+fn stalls(model: &Model, resource: &str, least: f64) -> bool {
+    model.host.pressure_ratio(resource, model.time.window_ns).is_none_or(|ratio| ratio >= least)
+}
+
+/// What PSI says of a resource, as a witness.
+fn pressure(model: &Model, resource: &str) -> Option<String> {
+    let ratio = model.host.pressure_ratio(resource, model.time.window_ns)?;
+    Some(format!("PSI {resource}: some task waited {} of the time", percent(ratio)))
 }
 
 /// The first of them by name.
 fn named(model: &Model, victims: &[(ProcessKey, f64)], losing: &str) -> Vec<String> {
-    let name =
-        |(key, share): &(ProcessKey, f64)| format!("{}: {} of its time {losing}", model.label(*key), percent(*share));
-    let mut names: Vec<String> = victims.iter().take(VICTIMS_MAX).map(name).collect();
-    if victims.len() > VICTIMS_MAX {
-        names.push(format!("and {} more", victims.len() - VICTIMS_MAX));
+    listed(
+        victims.iter().map(|(key, share)| format!("{}: {} of its time {losing}", model.label(*key), percent(*share))),
+    )
+}
+
+/// The first of them, and how many more there are.
+fn listed(mut victims: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = victims.by_ref().take(VICTIMS_MAX).collect();
+    if victims.len() > 0 {
+        names.push(format!("and {} more", victims.len()));
     }
     names
 }
@@ -184,9 +274,9 @@ fn per_second(count: u64, ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Machine, ProbeStatus};
+    use crate::batch::{Machine, Pressure, ProbeStatus};
     use crate::model::Window;
-    use crate::model::fixture::{batch, machine, model};
+    use crate::model::fixture::{MS, batch, machine, model};
 
     #[test]
     fn rules_have_their_own_numbers_and_sentences() {
@@ -199,6 +289,31 @@ mod tests {
     fn an_idle_host_has_no_findings_and_every_rule_can_tell() {
         let model = model(Window::Recent, &[batch(0)]);
         assert_eq!((all(&model), undecided(&model).len()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn pressure_that_no_finding_explains_is_told() {
+        let mut told = batch(0);
+        told.host.cpu_ns = [1_960 * MS, 0, 40 * MS, 0, 0, 0];
+        told.host.pressure.insert("io".into(), Some(Pressure { some_ns: 620 * MS, full_ns: 0 }));
+        let model = model(Window::Recent, &[told]);
+        assert_eq!(unexplained(&model, &all(&model)).as_deref(), Some("CPUs 98 % busy, PSI io some 62 %"));
+        let of = |id| Finding {
+            id,
+            severity: Severity::Low,
+            subject: String::new(),
+            at: Subject::Socket(0),
+            claim: String::new(),
+            victims: Vec::new(),
+            impact: 0.1,
+            evidence: Vec::new(),
+            witness: None,
+            rejected: Vec::new(),
+            advice: "",
+        };
+        assert_eq!(unexplained(&model, &[of("S8")]).as_deref(), Some("CPUs 98 % busy"));
+        assert_eq!(unexplained(&model, &[of("S8"), of("C7")]), None);
+        assert_eq!(unexplained(&model, &[of("N1")]), unexplained(&model, &[]), "loss on a path stalls no task");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod kernel {
     mod disk;
     mod doctor;
     mod file;
+    mod finding;
     mod ladder;
     mod life;
     mod owner;

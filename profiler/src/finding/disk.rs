@@ -1,16 +1,19 @@
 //! Findings about disks: is the device slow, or is it asked for too much at once?
 //!
 //! A claim compares two measured numbers; if either is missing there is no claim. Who waits for which device is not
-//! recorded, so victims are processes that wait for storage at all.
+//! recorded, so victims are processes that wait for storage at all; but no longer than the requests of the device took.
 
 use profiler_common::disk::op;
+use profiler_common::wait;
 
-use super::{Detector, Finding, VOLUME_MIN, named, nanos, per_second, percent, ratio, severity, victims};
+use super::{
+    Detector, Finding, VOLUME_MIN, losers, named, nanos, per_second, percent, ratio, severity, users, victims,
+};
 use crate::batch::ProcessKey;
 use crate::field::{Subject, Value};
 use crate::model::Model;
 use crate::model::disk::{Disk, DiskUse, op_name};
-use crate::model::file::storage;
+use crate::model::file::{FileUse, storage};
 use crate::model::process::Process;
 
 /// Waiting this many times longer than being served means that the queue is the problem.
@@ -21,6 +24,16 @@ const QUEUE_P99_MIN_NS: u64 = 1_000_000;
 const BUSY_MIN: f64 = 0.95;
 /// A busy device with fewer requests at once may be one sequential reader, which is no saturation.
 const DEPTH_MIN: f64 = 4.0;
+/// With more requests at once while the device is busy, somebody asks ahead.
+const DEPTH_ONE_MAX: f64 = 1.5;
+/// Below this, whoever asks one by one has as much else to do.
+const ONE_BY_ONE_SHARE_MIN: f64 = 0.6;
+/// A flush that takes that many times longer than a write means that the device has a cache to empty.
+const FLUSH_TO_WRITE_MIN: u64 = 5;
+/// A device with power-loss protection has answered by then.
+const FLUSH_P50_MIN_NS: u64 = 1_000_000;
+/// No flash takes longer, whatever its writes take.
+const FLUSH_P50_MAX_NS: u64 = 10_000_000;
 /// Our count of requests and that of `/proc/diskstats` may differ by those under way at either end of the window.
 const COUNT_SLACK: f64 = 0.2;
 
@@ -34,6 +47,7 @@ pub(super) const QUEUEING: Detector = Detector {
           time, with at least 50 requests and a process that waits for them for 5 % of its time.",
     check: queueing,
     needs: PROBES,
+    explains: &["io"],
     blind: queue_unknown,
 };
 
@@ -44,7 +58,32 @@ pub(super) const SATURATED: Detector = Detector {
           most of their time passes in the device. Utilization alone says nothing about a parallel device.",
     check: saturated,
     needs: PROBES,
+    explains: &["io"],
     blind: no_diskstats,
+};
+
+pub(super) const ONE_BY_ONE: Detector = Detector {
+    id: "S11",
+    title: "one request at a time",
+    doc: "A process spends more than 60 % of its time in reads or in writes of a device that has about one request at \
+          a time while it is busy: no more can be done per second than one over the latency, and a device that serves \
+          many at once is hardly used.",
+    check: one_by_one,
+    needs: PROBES,
+    explains: &["io"],
+    blind: |model| no_diskstats(model).or_else(|| queue_unknown(model)),
+};
+
+pub(super) const SLOW_FLUSH: Detector = Detector {
+    id: "S2",
+    title: "slow flush",
+    doc: "The median of the device time of flushes is above 10 ms, or above 1 ms and above five times that of writes, \
+          with at least 50 flushes and a process that waits for them for 5 % of its time: the device has a cache that \
+          it must empty.",
+    check: slow_flush,
+    needs: PROBES,
+    explains: &["io"],
+    blind: |_| None,
 };
 
 fn queue_unknown(model: &Model) -> Option<&'static str> {
@@ -58,47 +97,78 @@ fn no_diskstats(model: &Model) -> Option<&'static str> {
 }
 
 fn queueing(model: &Model) -> Vec<Finding> {
-    let pairs = model.disks.iter().flat_map(|(device, disk)| [op::READ, op::WRITE].map(|op| (*device, disk, op)));
-    pairs.filter_map(|(device, disk, op)| queueing_op(model, device, disk, op)).collect()
+    of_each(model, &[op::READ, op::WRITE], queueing_op)
 }
 
-fn queueing_op(model: &Model, device: u32, disk: &Disk, operation: u32) -> Option<Finding> {
+/// A device, and one of its operations.
+type Place<'a> = (u32, &'a Disk, u32);
+
+/// What is found of each device and operation.
+fn of_each(model: &Model, operations: &[u32], find: fn(&Model, Place<'_>) -> Option<Finding>) -> Vec<Finding> {
+    let places = model.disks.iter().flat_map(|(device, disk)| operations.iter().map(move |op| (*device, disk, *op)));
+    places.filter_map(|place| find(model, place)).collect()
+}
+
+/// A finding, but for its claim, evidence and advice. `share` is of the losers' time, as far as it is lost to what is claimed.
+fn at_place(
+    model: &Model,
+    id: &'static str,
+    (device, disk, operation): Place<'_>,
+    losers: &[(ProcessKey, f64)],
+    share: f64,
+    mut rejected: Vec<String>,
+) -> Option<Finding> {
+    let (worst, lost) = *losers.first()?;
+    reject_run_queue(model, worst, &mut rejected);
+    let impact = lost * share;
+    Some(Finding {
+        id,
+        severity: severity(impact),
+        subject: disk.name(device),
+        at: Subject::Disk(device, operation),
+        claim: String::new(),
+        victims: named(model, losers, "waiting for storage"),
+        impact,
+        evidence: Vec::new(),
+        witness: witness(disk, operation),
+        rejected,
+        advice: "",
+    })
+}
+
+fn queueing_op(model: &Model, place: Place<'_>) -> Option<Finding> {
+    let (device, disk, operation) = place;
     let usage = &disk.ops.get(operation as usize)?.sum;
     let (queue_ns, device_ns) = (usage.queue.quantile(0.99)?, usage.service.quantile(0.99)?);
     let slow = queue_ns > QUEUE_TO_DEVICE_MIN * device_ns && queue_ns > QUEUE_P99_MIN_NS;
     if usage.queue.count() < VOLUME_MIN || !slow || !counts_agree(disk, operation) {
         return None;
     }
-    let losers = victims(model, |process| waits_ns(model, process, operation));
-    let share = ratio(usage.queue_ns, usage.queue_ns + usage.device_ns);
-    let impact = losers.first()?.1 * share;
-    let name = disk.name(device);
+    let losers = victims(model, |process| waits_ns(model, process, operation).min(usage.request_ns()));
+    let share = ratio(usage.queue_ns, usage.request_ns());
     let busy = disk.stat_known.then(|| Disk::busy_ratio(&disk.stat.sum, model.time.window_ns)).flatten();
     let mut rejected = vec![format!("slow device: 99 % of requests are served within {}", nanos(device_ns))];
     if let Some(busy) = busy.filter(|busy| *busy < BUSY_MIN) {
         rejected.push(format!("saturated device: it is idle for {} of the time", percent(1.0 - busy)));
     }
-    reject_run_queue(model, losers[0].0, &mut rejected);
+    let found = at_place(model, QUEUEING.id, place, &losers, share, rejected)?;
     Some(Finding {
-        id: QUEUEING.id,
-        severity: severity(impact),
-        claim: format!("{} requests to {name} wait in the queue, not for the device", op_name(operation)),
-        at: Subject::Disk(device, operation),
-        subject: name,
-        victims: named(model, &losers, "waiting for storage"),
-        impact,
+        claim: format!(
+            "{} requests to {} wait in the queue, not for the device",
+            op_name(operation),
+            disk.name(device)
+        ),
         evidence: evidence(
             model,
             [
                 format!("queue time p99 ≤ {}, device time p99 ≤ {}", nanos(queue_ns), nanos(device_ns)),
-                format!("{} of all request time passed in the queue", percent(share)),
+                format!("{} of all request time, {}, passed in the queue", percent(share), nanos(usage.request_ns())),
                 format!("{} requests, {:.0}/s", usage.requests, per_second(usage.requests, model.time.window_ns)),
             ],
         ),
-        witness: witness(disk, operation),
-        rejected,
         advice: "lower the concurrency of the busiest writer or give it a lower I/O weight; use scheduler `none` on \
                  NVMe; raise `nr_requests` only if the device has room",
+        ..found
     })
 }
 
@@ -120,21 +190,13 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
     if !counts_agree(disk, worst) {
         return None;
     }
-    let losers = victims(model, |process| storage(process, &model.calls).blocked_ns());
-    let impact = losers.first()?.1 * ratio(device_ns, queue_ns + device_ns);
-    let name = disk.name(device);
+    let losers = victims(model, |process| storage([process], &model.calls).blocked_ns());
+    let share = ratio(device_ns, queue_ns + device_ns);
     let service = disk.ops.get(worst as usize)?.sum.service.quantile(0.99)?;
-    let queued = percent(ratio(queue_ns, queue_ns + device_ns));
-    let mut rejected = vec![format!("queueing before the device: only {queued} of request time")];
-    reject_run_queue(model, losers[0].0, &mut rejected);
+    let rejected = vec![format!("queueing before the device: only {} of request time", percent(1.0 - share))];
+    let found = at_place(model, SATURATED.id, (device, disk, worst), &losers, share, rejected)?;
     Some(Finding {
-        id: SATURATED.id,
-        severity: severity(impact),
-        claim: format!("{name} is never idle and has {depth:.1} requests at once"),
-        at: Subject::Disk(device, worst),
-        subject: name,
-        victims: named(model, &losers, "waiting for storage"),
-        impact,
+        claim: format!("{} is never idle and has {depth:.1} requests at once", disk.name(device)),
         evidence: evidence(
             model,
             [
@@ -148,9 +210,95 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
             ],
         ),
         witness: Some(format!("/proc/diskstats: busy {} of the time", percent(busy))),
-        rejected,
         advice: "cut or spread the demand of the processes at the top of the file table, move one of them to another \
                  device, or use a faster one",
+        ..found
+    })
+}
+
+fn one_by_one(model: &Model) -> Vec<Finding> {
+    of_each(model, &[op::READ, op::WRITE], one_by_one_op)
+}
+
+fn one_by_one_op(model: &Model, place: Place<'_>) -> Option<Finding> {
+    let (device, disk, operation) = place;
+    let usage = &disk.ops.get(operation as usize)?.sum;
+    let (all_ns, busy_ns) = (disk.ops.iter().map(|usage| usage.sum.request_ns()).sum(), disk.stat.sum.busy_ns);
+    let (depth, mean_ns) = (ratio(all_ns, busy_ns), usage.latency()?.mean_ns()?);
+    let alone = busy_ns > 0 && depth <= DEPTH_ONE_MAX && usage.queue_ns <= usage.device_ns;
+    if usage.requests < VOLUME_MIN || !alone || !counts_agree(disk, operation) {
+        return None;
+    }
+    // Syncs are not meant, nor whom dirty throttling pauses in a write: others wrote that much.
+    let (calls_ns, state): (fn(&FileUse) -> u64, _) = match operation {
+        op::READ => (|file| file.read_blocked_ns, wait::DISK_READ),
+        _ => (|file| file.write_blocked_ns, wait::DISK_WRITE),
+    };
+    let lost_ns = |process: &Process| {
+        let in_calls_ns = calls_ns(&storage([process], &model.calls));
+        in_calls_ns.min(process.usage.sum.waits[state as usize]).min(usage.request_ns())
+    };
+    let losers = losers(model, users(model), ONE_BY_ONE_SHARE_MIN, lost_ns);
+    let queued = percent(ratio(usage.queue_ns, usage.request_ns()));
+    let rejected = vec![
+        format!("queueing before the device: only {queued} of request time"),
+        "saturated device: one request at a time is the least that it can have".into(),
+    ];
+    let found = at_place(model, ONE_BY_ONE.id, place, &losers, 1.0, rejected)?;
+    let op = op_name(operation);
+    Some(Finding {
+        claim: format!("{} gets one {op} at a time: who asks waits for each before the next", disk.name(device)),
+        evidence: evidence(
+            model,
+            [
+                format!("{depth:.1} requests at once while the device is busy"),
+                format!(
+                    "{:.0} {op} requests/s of {} each on average",
+                    per_second(usage.requests, model.time.window_ns),
+                    nanos(mean_ns)
+                ),
+            ],
+        ),
+        advice: "ask for more at once: more threads, io_uring or libaio with a queue, readahead or larger requests; \
+                 where each has to wait for the one before, only a faster device helps",
+        ..found
+    })
+}
+
+fn slow_flush(model: &Model) -> Vec<Finding> {
+    of_each(model, &[op::FLUSH], slow_flush_op)
+}
+
+fn slow_flush_op(model: &Model, place: Place<'_>) -> Option<Finding> {
+    let (device, disk, operation) = place;
+    let p50 = |op: u32| disk.ops.get(op as usize)?.sum.service.quantile(0.5);
+    let (usage, flush_ns, write_ns) = (&disk.ops.get(operation as usize)?.sum, p50(operation)?, p50(op::WRITE));
+    let slower = write_ns.is_some_and(|write_ns| flush_ns > FLUSH_TO_WRITE_MIN * write_ns);
+    let slow = flush_ns > FLUSH_P50_MAX_NS || slower && flush_ns > FLUSH_P50_MIN_NS;
+    if usage.service.count() < VOLUME_MIN || !slow || !counts_agree(disk, operation) {
+        return None;
+    }
+    let losers = victims(model, |process| waits_ns(model, process, operation).min(usage.request_ns()));
+    let slow_writes = write_ns.filter(|_| slower);
+    let slow_writes = slow_writes.map(|ns| format!("slow writes: half of them are served within {}", nanos(ns)));
+    let found = at_place(model, SLOW_FLUSH.id, place, &losers, 1.0, slow_writes.into_iter().collect())?;
+    Some(Finding {
+        claim: format!("{} is slow to flush its cache", disk.name(device)),
+        evidence: evidence(
+            model,
+            [
+                format!("device time of flushes p50 ≤ {}", nanos(flush_ns)),
+                format!(
+                    "{} flushes, {:.0}/s, {} in all",
+                    usage.requests,
+                    per_second(usage.requests, model.time.window_ns),
+                    nanos(usage.request_ns())
+                ),
+            ],
+        ),
+        advice: "use a device with power-loss protection, which has nothing to flush, or a better tier of a cloud \
+                 volume; sync less often (see S1)",
+        ..found
     })
 }
 
@@ -164,9 +312,10 @@ fn evidence<const N: usize>(model: &Model, lines: [String; N]) -> Vec<String> {
 
 /// Blocked time in calls that an operation can hold up.
 fn waits_ns(model: &Model, process: &Process, operation: u32) -> u64 {
-    let usage = storage(process, &model.calls);
+    let usage = storage([process], &model.calls);
     match operation {
         op::READ => usage.read_blocked_ns,
+        op::FLUSH => usage.sync_blocked_ns,
         _ => usage.write_blocked_ns + usage.sync_blocked_ns,
     }
 }
@@ -205,8 +354,11 @@ mod tests {
 
     use super::*;
     use crate::batch::{Batch, DiskStat};
+    use crate::finding::Severity;
     use crate::model::Window;
-    use crate::model::fixture::{MS, READ, SDA, SECOND, batch, calls, model, named, process, requests, sda, thread};
+    use crate::model::fixture::{
+        FSYNC, MS, READ, SDA, SECOND, batch, calls, model, named, process, requests, sda, thread,
+    };
 
     /// A reader that waits for half of its time, and what the device did.
     fn told(queue_ns: u64, device_ns: u64, counted: u64, busy_ns: u64) -> Batch {
@@ -237,6 +389,25 @@ mod tests {
     }
 
     #[test]
+    fn nobody_loses_more_to_a_device_than_its_requests_took() {
+        // It waits for half of its time, of which another device must have the rest.
+        let impact = |count, queue_ns| {
+            let mut told = told(queue_ns, MS / 10, count, SECOND / 10);
+            told.disks = vec![requests(op::READ, count, 4_096 * count, queue_ns, MS / 10)];
+            queueing(&model(Window::Recent, &[told]))
+                .first()
+                .map(|finding| (finding.severity, finding.victims[0].clone()))
+        };
+        let low = |victim: &str| Some((Severity::Low, victim.to_owned()));
+        assert_eq!(
+            impact(100, 3 * MS),
+            Some((Severity::Medium, "db (7): 31 % of its time waiting for storage".into()))
+        );
+        assert_eq!(impact(50, 2 * MS), low("db (7): 10 % of its time waiting for storage"));
+        assert_eq!(impact(50, MS * 8 / 10), None, "nobody can have lost 5 %");
+    }
+
+    #[test]
     fn a_slow_device_or_a_short_queue_is_no_queueing() {
         assert_eq!(found(told(4 * MS, 3 * MS, 1_000, SECOND / 2)), [] as [&str; 0]);
         assert_eq!(found(told(MS / 2, MS / 10, 1_000, SECOND / 2)), [] as [&str; 0]);
@@ -262,5 +433,61 @@ mod tests {
     fn utilization_alone_is_no_saturation() {
         assert_eq!(found(told(MS / 10, MS, 1_000, SECOND)), [] as [&str; 0]);
         assert_eq!(found(told(MS, 20 * MS, 1_000, SECOND / 2)), [] as [&str; 0]);
+    }
+
+    /// A reader that waits for the disk for 80 % of its time.
+    fn reader(count: u64, device_ns: u64, busy_ns: u64) -> Batch {
+        let mut told = told(MS / 100, device_ns, count, busy_ns);
+        told.calls = vec![calls(process(7), READ, kind::REGULAR, 100, 409_600, 8 * MS)];
+        told.disks = vec![requests(op::READ, count, 4_096 * count, MS / 100, device_ns)];
+        told.tasks[0].waits = Default::default();
+        told.tasks[0].waits[wait::DISK_READ as usize] = 800 * MS;
+        told
+    }
+
+    #[test]
+    fn a_reader_that_waits_for_each_request_is_found() {
+        let model = model(Window::Recent, &[reader(800, MS, SECOND * 8 / 10)]);
+        let findings = super::super::all(&model);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.id, finding.at.clone()), ("S11", Subject::Disk(SDA, op::READ)));
+        assert_eq!(finding.victims, ["db (7): 80 % of its time waiting for storage"]);
+        assert_eq!(finding.evidence[0], "1.0 requests at once while the device is busy");
+    }
+
+    #[test]
+    fn who_asks_ahead_or_waits_for_something_else_is_not() {
+        assert_eq!(found(reader(1_600, MS, SECOND * 8 / 10)), [] as [&str; 0], "two at once");
+        assert_eq!(found(reader(200, MS, SECOND / 5)), [] as [&str; 0], "of another device");
+        let mut paused = reader(800, MS, SECOND * 8 / 10);
+        paused.tasks[0].waits.swap(wait::DISK_READ as usize, wait::OTHER as usize);
+        assert_eq!(found(paused), [] as [&str; 0], "of no device");
+    }
+
+    /// A process that waits for each of 80 flushes, beside writes of 0.3 ms.
+    fn syncer(flush_ns: u64, blocked_ns: u64, counted: u64) -> Vec<Finding> {
+        let mut told = told(0, 0, 0, SECOND / 2);
+        told.calls = vec![calls(process(7), FSYNC, kind::REGULAR, 80, 0, blocked_ns)];
+        told.disks = vec![
+            requests(op::FLUSH, 80, 0, MS / 100, flush_ns),
+            requests(op::WRITE, 800, 409_600, MS / 100, MS * 3 / 10),
+        ];
+        told.host.disks.insert(SDA, DiskStat { requests: [0, 800, counted, 0], ..DiskStat::default() });
+        slow_flush(&model(Window::Recent, &[told]))
+    }
+
+    #[test]
+    fn flushes_that_take_much_longer_than_writes_are_found() {
+        let findings = syncer(4 * MS, 5 * MS, 80);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.at.clone(), finding.rejected.len()), (Subject::Disk(SDA, op::FLUSH), 2));
+        assert_eq!(finding.victims, ["db (7): 32 % of its time waiting for storage"]);
+    }
+
+    #[test]
+    fn quick_flushes_are_none_nor_those_that_nobody_waits_for() {
+        assert!(syncer(MS * 8 / 10, 5 * MS, 80).is_empty(), "quick");
+        assert!(syncer(4 * MS, MS / 10, 80).is_empty(), "nobody waits");
+        assert!(syncer(4 * MS, 5 * MS, 8).is_empty(), "the witness disagrees");
     }
 }

@@ -1,10 +1,9 @@
 //! Findings about system calls themselves.
 
-use super::{Detector, Finding, VOLUME_MIN, named, nanos, per_second, percent, ratio, severity};
+use super::{Detector, Finding, VOLUME_MIN, named, nanos, per_second, percent, ratio, real, severity};
 use crate::batch::ProcessKey;
 use crate::field::Subject;
 use crate::model::Model;
-use crate::model::bound::OTHER_PROCESS;
 use crate::model::process::Process;
 
 /// Calls that look up a path.
@@ -40,12 +39,12 @@ pub(super) const LOOKUP_STORM: Detector = Detector {
           along a list of folders instead of remembering where things are.",
     check: lookup_storm,
     needs: &["sys_exit"],
+    explains: &["cpu"],
     blind: |_| None,
 };
 
 fn lookup_storm(model: &Model) -> Vec<Finding> {
-    let real = model.processes.iter().filter(|(key, _)| **key != OTHER_PROCESS);
-    real.filter_map(|(key, process)| storm_of(model, *key, process)).collect()
+    real(model).filter_map(|(key, process)| storm_of(model, key, process)).collect()
 }
 
 /// Path lookups of a process in the window.

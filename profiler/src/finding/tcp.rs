@@ -32,6 +32,7 @@ pub(super) const LOSS: Detector = Detector {
           root of the loss.",
     check: loss,
     needs: LOSS_NEEDS,
+    explains: &[],
     blind: |_| None,
 };
 
@@ -42,6 +43,7 @@ pub(super) const OVERFLOW: Detector = Detector {
           again after 1 s, 3 s, 7 s.",
     check: overflow,
     needs: OVERFLOW_NEEDS,
+    explains: &[],
     blind: |_| None,
 };
 

@@ -215,12 +215,18 @@ impl Tally<Self> for OwnerUse {
 }
 
 impl DiskUse {
+    /// Time that requests took in all, as far as it is known.
+    #[must_use]
+    pub fn request_ns(&self) -> u64 {
+        self.queue_ns + self.device_ns
+    }
+
     /// Queue and device time; `None` if requests have one that is unknown.
     #[must_use]
     pub fn latency(&self) -> Option<Latency> {
         let timed = self.service.count();
         let known = self.queue_unknown == 0 && (timed > 0 || self.requests == 0);
-        known.then_some(Latency { requests: timed, total_ns: self.queue_ns + self.device_ns })
+        known.then_some(Latency { requests: timed, total_ns: self.request_ns() })
     }
 }
 

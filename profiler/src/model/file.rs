@@ -85,11 +85,12 @@ pub fn files(process: &Process, table: &CallTable) -> BTreeMap<u32, Recent<FileU
     files
 }
 
-/// What a process did to files of all kinds that live on storage, over the window.
+/// What processes did to files of all kinds that live on storage, over the window.
 #[must_use]
-pub fn storage(process: &Process, table: &CallTable) -> FileUse {
+pub fn storage<'a>(processes: impl IntoIterator<Item = &'a Process>, table: &CallTable) -> FileUse {
     let mut sum = FileUse::default();
-    for (key, call) in process.calls.iter().filter(|(key, _)| table.is_storage(**key)) {
+    let calls = processes.into_iter().flat_map(|process| &process.calls);
+    for (key, call) in calls.filter(|(key, _)| table.is_storage(**key)) {
         sum.absorb(table.class(*key), &call.sum);
     }
     sum

@@ -59,6 +59,9 @@ const AWAKE: [State; 7] = [
 /// The first of [`AWAKE`] that are CPU and queues.
 const QUEUES: usize = 6;
 
+/// The number of [`AWAKE`]'s time without CPU quota.
+pub const THROTTLED: u32 = 5;
+
 /// Number of states.
 pub const STATES: usize = AWAKE.len() + NAMES.len();
 
@@ -99,7 +102,7 @@ pub fn split(usage: &Usage) -> [u64; STATES] {
     }
     times[3] = usage.runq_wakeup_ns;
     times[4] = usage.runq_preempted_ns;
-    times[5] = usage.throttled_ns;
+    times[THROTTLED as usize] = usage.throttled_ns;
     times[6] = usage.parked_ns;
     times[AWAKE.len()..].copy_from_slice(&usage.waits[..NAMES.len()]);
     times[AWAKE.len() + wait::RECLAIM as usize] += reclaim_ns;

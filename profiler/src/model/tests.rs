@@ -154,7 +154,7 @@ fn files_come_from_calls() {
     let regular = &files[&kind::REGULAR].sum;
     assert_eq!((regular.reads, regular.read_bytes, regular.syncs, regular.sync_blocked_ns), (10, 40_960, 2, 6 * MS));
     assert_eq!((files[&kind::PIPE].now.reads, files.len()), (5, 2));
-    assert_eq!(file::storage(&model.processes[&KEY], &model.calls).syncs, 2);
+    assert_eq!(file::storage([&model.processes[&KEY]], &model.calls).syncs, 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 
 use profiler::batch::Fact;
+use profiler::finding::all;
 use profiler_common::wait;
 
 use super::group::{Group, is_version_1};
@@ -68,6 +69,9 @@ fn a_throttled_thread_waits_for_its_cpu() {
     let share = throttled as f64 / (throttled + runq + blocked) as f64;
     figure_of_test("CPU quota throttled", format!("{:.1} %", share * 100.0));
     assert!(share >= 0.95, "{throttled}, {runq} on the run queue, {blocked} blocked");
+    let findings = all(&seen.model());
+    let told = findings.iter().find(|finding| finding.id == "C2" && finding.subject == group.path);
+    assert!(told.is_some_and(|finding| finding.victims[0].contains(&format!("({pid})"))), "{findings:?}");
 }
 
 /// Who is over `memory.high` and has nothing to give back is made to pause.
@@ -141,6 +145,9 @@ fn memory_freed_for_oneself_as_in_taskstats() {
     let ours = seen.sum(child.pid, |row| row.reclaim_cpu_ns + row.waits[wait::RECLAIM as usize]);
     // A look costs an emulated CPU a microsecond or two, of the fifty that each of many reclaims takes.
     compare_within(0.05, "reclaim", ours, truth.number(RECLAIM));
+    let findings = all(&seen.model());
+    let told = findings.iter().find(|finding| finding.id == "S15").map(|finding| &finding.subject);
+    assert!(told.is_some_and(|told| told.ends_with(&format!("({})", child.pid))), "{findings:?}");
 }
 
 fn read_all(path: &str) {

@@ -6,7 +6,6 @@ use std::process::{self, Command};
 
 use profiler::batch::DiskRow;
 use profiler::field::{Scope, Subject, Table, Value, sheet};
-use profiler::model::{Model, Window};
 use profiler_common::disk::op;
 
 use crate::kernel::child::{clock, fork};
@@ -127,8 +126,7 @@ fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
     let (above, below) = (device(&disk.kernel_name), device("vdb"));
     let seen = observe(&once(), || read_pages(&format!("/dev/mapper/{}", disk.name)));
     assert!(rows_of(&seen, above).is_empty(), "its requests are given to no driver");
-    let mut model = Model::new(seen.machine.clone(), Window::Whole);
-    seen.batches.iter().for_each(|batch| model.apply(batch));
+    let model = seen.model();
     let sheet = sheet(&model, Table::Disks, &Scope::default());
     let cell = |device: u32, id: &str| -> &Value {
         let row = sheet.rows.iter().find(|row| row.subject == Subject::Disk(device, op::READ)).unwrap();

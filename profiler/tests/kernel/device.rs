@@ -87,6 +87,43 @@ impl LoopDevice {
     }
 }
 
+/// A small limit to what may be dirty, as it was when dropped.
+pub struct DirtyLimit(Vec<(String, String)>);
+
+impl DirtyLimit {
+    /// Of one device; where that cannot be (before 6.2), of the host, which is a guest of ours.
+    pub fn of(disk: &LoopDevice) -> Self {
+        let mut limit = Self(Vec::new());
+        let device = fs::read_to_string(format!("/sys/class/block/{}/dev", disk.name())).unwrap();
+        let bdi = format!("/sys/class/bdi/{}", device.trim());
+        if fs::exists(format!("{bdi}/strict_limit")).unwrap() {
+            // Without a limit, these are the bytes of the host's, and as many are refused once that has shrunk.
+            let ratio = fs::read_to_string(format!("{bdi}/max_ratio")).unwrap();
+            limit.set(format!("{bdi}/max_ratio"), ratio.trim());
+            limit.set(format!("{bdi}/max_bytes"), "8388608");
+            limit.set(format!("{bdi}/strict_limit"), "1");
+        } else {
+            limit.set("/proc/sys/vm/dirty_background_bytes".to_owned(), "1048576");
+            limit.set("/proc/sys/vm/dirty_bytes".to_owned(), "2097152");
+        }
+        limit
+    }
+
+    fn set(&mut self, path: String, value: &str) {
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.0.push((path, before));
+    }
+}
+
+impl Drop for DirtyLimit {
+    fn drop(&mut self) {
+        for (path, before) in self.0.iter().rev() {
+            drop(fs::write(path, before));
+        }
+    }
+}
+
 /// The number of a device as batches have it.
 pub fn device(name: &str) -> u32 {
     let text = fs::read_to_string(format!("/sys/class/block/{name}/dev")).unwrap();

@@ -8,7 +8,7 @@ use std::fs;
 use profiler::field::{Row, Scope, Value, sheet};
 use profiler::finding::{DETECTORS, all, undecided};
 use profiler::kernel::probe::PROBES;
-use profiler::model::{Model, Window};
+use profiler::model::Model;
 use profiler::source::live::{Live, Options, Types};
 use profiler::view::report::text;
 use profiler_common::lost::UNSEEN_REQUESTS;
@@ -96,8 +96,7 @@ fn relying_on(names: &[&'static str]) -> Vec<&'static str> {
 fn told(world: &mut World, options: &Options, lacking: &[&str]) -> Vec<Told> {
     let seen = observe_without(options, lacking, || world.run());
     assert!(seen.batches.len() > 10, "{} intervals", seen.batches.len());
-    let mut model = Model::new(seen.machine.clone(), Window::Whole);
-    seen.batches.iter().for_each(|batch| model.apply(batch));
+    let model = seen.model();
     report_names_what_is_missing(&seen, &model);
     rules_tell_what_they_can(&seen, &model);
     let lost = seen.lost();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use profiler::batch::{Batch, CallRow, Machine, TaskRow};
 use profiler::kernel::probe::PROBES;
+use profiler::model::{Model, Window};
 use profiler::source::Source;
 use profiler::source::live::{Live, Options};
 use profiler_common::lost::UNSEEN_REQUESTS;
@@ -111,6 +112,13 @@ pub fn need_root() {
 }
 
 impl<T> Seen<T> {
+    /// All that was seen, as a report has it.
+    pub fn model(&self) -> Model {
+        let mut model = Model::new(self.machine.clone(), Window::Whole);
+        self.batches.iter().for_each(|batch| model.apply(batch));
+        model
+    }
+
     /// Call rows of a process, summed over all intervals, by call name; kinds as [`profiler_common::file::kind`].
     pub fn call(&self, pid: u32, name: &str, kind: u32) -> CallRow {
         let number = self.machine.call_names.iter().find_map(|(number, known)| (known == name).then_some(*number));

@@ -1,7 +1,7 @@
 //! Where a thread's time goes: workloads with one cause each, of which we have to name that one.
 
 mod cpu;
-mod disk;
+pub mod disk;
 mod net;
 mod wait;
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
 use crate::field::{Row, Scope, Sheet, Subject, Table, top};
-use crate::finding::{DETECTORS, Finding, undecided};
+use crate::finding::{DETECTORS, Finding, undecided, unexplained};
 use crate::model::wait::Object;
 use crate::model::{Model, Window};
 
@@ -29,6 +29,7 @@ pub fn json(model: &Model, findings: &[Finding]) -> String {
         "host": host(model),
         "quality": quality(model),
         "findings": findings.iter().map(finding_json).collect::<Vec<_>>(),
+        "unexplained": unexplained(model, findings),
         "checks": checks(model, findings),
         "tables": tables,
     });

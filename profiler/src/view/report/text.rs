@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
 use crate::field::{Scope, Sheet, Table, Value, top};
-use crate::finding::{DETECTORS, Finding, undecided};
+use crate::finding::{DETECTORS, Finding, undecided, unexplained};
 use crate::model::{Model, Window};
 
 /// Rows of a table; JSON has the rest.
@@ -110,9 +110,14 @@ fn findings_text(model: &Model, findings: &[Finding]) -> String {
         out.push_str("Nothing was observed yet.\n");
         return out;
     }
-    if findings.is_empty() {
-        out.push_str("No findings.\n");
-    } else {
+    match unexplained(model, findings) {
+        Some(signs) => {
+            let _ = writeln!(out, "{signs}, but no rule explains it: see \"{}\".", Table::States.title());
+        }
+        None if findings.is_empty() => out.push_str("No findings.\n"),
+        None => {}
+    }
+    if !findings.is_empty() {
         let _ = writeln!(out, "Findings: {}\n", findings.len());
     }
     for finding in findings {

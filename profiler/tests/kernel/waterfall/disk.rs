@@ -1,6 +1,6 @@
 //! Waits for disks and what is between them and a thread.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -9,18 +9,22 @@ use std::ptr::null_mut;
 use io_uring::{IoUring, opcode, types};
 
 use super::spends;
-use crate::kernel::device::{LoopDevice, Mount, Page};
+use crate::kernel::device::{DirtyLimit, LoopDevice, Mount, Page};
 
 #[test]
 fn direct_reads() {
     let disk = LoopDevice::uncached(16);
+    spends("disk_read", || read_directly(&disk, || ()));
+}
+
+/// Reads 2 000 pages of a disk of 16 MiB, and does something after each.
+pub fn read_directly(disk: &LoopDevice, mut then: impl FnMut()) {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&disk.path).unwrap();
-    spends("disk_read", || {
-        let mut page = Page([0; 4096]);
-        for place in (0..16 << 20).step_by(1 << 14).cycle().take(2_000) {
-            file.read_exact_at(&mut page.0, place).unwrap();
-        }
-    });
+    let mut page = Page([0; 4096]);
+    for place in (0..16 << 20).step_by(1 << 14).cycle().take(2_000) {
+        file.read_exact_at(&mut page.0, place).unwrap();
+        then();
+    }
 }
 
 #[test]
@@ -51,23 +55,25 @@ fn buffered_reads_that_miss_the_cache() {
 fn pages_of_a_mapped_file() {
     let disk = LoopDevice::uncached(64);
     let file = forgotten(&disk);
-    spends("fault", || {
-        let length = 64 << 20;
-        // SAFETY: a mapping of a device as long as it is, only read.
-        unsafe {
-            let map =
-                libc::mmap(null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0).cast::<u8>();
-            assert!(!map.is_null());
-            libc::madvise(map.cast(), length, libc::MADV_RANDOM);
-            for place in (0..length).step_by(1 << 15) {
-                std::ptr::read_volatile(map.add(place));
-            }
+    spends("fault", || touch(&file));
+}
+
+/// Maps a device of 64 MiB, and touches a page in eight.
+pub fn touch(file: &File) {
+    let length = 64 << 20;
+    // SAFETY: a mapping of a device as long as it is, only read.
+    unsafe {
+        let map = libc::mmap(null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0).cast::<u8>();
+        assert!(!map.is_null());
+        libc::madvise(map.cast(), length, libc::MADV_RANDOM);
+        for place in (0..length).step_by(1 << 15) {
+            std::ptr::read_volatile(map.add(place));
         }
-    });
+    }
 }
 
 /// A disk of which nothing is cached, and that is read at random.
-fn forgotten(disk: &LoopDevice) -> File {
+pub fn forgotten(disk: &LoopDevice) -> File {
     let file = File::open(&disk.path).unwrap();
     for advice in [libc::POSIX_FADV_DONTNEED, libc::POSIX_FADV_RANDOM] {
         // SAFETY: plain numbers.
@@ -95,46 +101,14 @@ fn syncs() {
 fn more_dirty_memory_than_allowed() {
     let disk = LoopDevice::uncached(96);
     let _limit = DirtyLimit::of(&disk);
-    let mut file = OpenOptions::new().write(true).open(&disk.path).unwrap();
-    let much = vec![1; 1 << 20];
-    spends("dirty", || {
-        for _ in 0..96 {
-            file.write_all(&much).unwrap();
-        }
-    });
+    spends("dirty", || fill(&disk.path));
 }
 
-/// A small limit to what may be dirty, as it was when dropped.
-struct DirtyLimit(Vec<(String, String)>);
-
-impl DirtyLimit {
-    /// Of one device; where that cannot be (before 6.2), of the host, which is a guest of ours.
-    fn of(disk: &LoopDevice) -> Self {
-        let mut limit = Self(Vec::new());
-        let device = fs::read_to_string(format!("/sys/class/block/{}/dev", disk.name())).unwrap();
-        let bdi = format!("/sys/class/bdi/{}", device.trim());
-        if fs::exists(format!("{bdi}/strict_limit")).unwrap() {
-            limit.set(format!("{bdi}/max_bytes"), "8388608");
-            limit.set(format!("{bdi}/strict_limit"), "1");
-        } else {
-            limit.set("/proc/sys/vm/dirty_background_bytes".to_owned(), "1048576");
-            limit.set("/proc/sys/vm/dirty_bytes".to_owned(), "2097152");
-        }
-        limit
-    }
-
-    fn set(&mut self, path: String, value: &str) {
-        let before = fs::read_to_string(&path).unwrap();
-        fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
-        self.0.push((path, before));
-    }
-}
-
-impl Drop for DirtyLimit {
-    fn drop(&mut self) {
-        for (path, before) in self.0.iter().rev() {
-            drop(fs::write(path, before));
-        }
+/// Writes 96 MiB to a file or disk through the page cache.
+pub fn fill(path: &str) {
+    let (mut file, much) = (OpenOptions::new().write(true).open(path).unwrap(), vec![1; 1 << 20]);
+    for _ in 0..96 {
+        file.write_all(&much).unwrap();
     }
 }
 

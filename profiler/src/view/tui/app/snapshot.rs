@@ -20,6 +20,8 @@ pub struct View {
     pub header: Header,
     /// What is wrong, the greatest impact first.
     pub findings: Vec<Finding>,
+    /// Signs of trouble that no finding explains.
+    pub unexplained: Option<String>,
     /// What could not be told, and why.
     pub undecided: Vec<String>,
     /// The finding that keys act on.
@@ -95,7 +97,17 @@ impl View {
         let bars = grids.first().map_or_else(Vec::new, |grid| bars(model, grid));
         let panel = selected(app, &grids).and_then(|subject| panel::of(model, subject));
         let undecided = if model.time.batches == 0 { Vec::new() } else { undecided(model) };
-        Self { header: header(model, newest), findings, undecided, finding, host: host(model), grids, bars, panel }
+        Self {
+            header: header(model, newest),
+            unexplained: finding::unexplained(model, &findings),
+            findings,
+            undecided,
+            finding,
+            host: host(model),
+            grids,
+            bars,
+            panel,
+        }
     }
 
     /// The table among those of the screen.

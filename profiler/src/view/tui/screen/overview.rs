@@ -61,8 +61,10 @@ fn verdict(pen: &mut Pen<'_>, line: Rect, view: &View) {
     match (view.header.batches, view.findings.first()) {
         (0, _) => pen.then(&mut x, line.y, line.right(), "waiting for the first interval", Role::Muted),
         (_, None) => {
-            let text = format!("No bottleneck found in the last {window}");
-            pen.then(&mut x, line.y, line.right(), &text, Role::Good);
+            let fine = format!("No bottleneck found in the last {window}");
+            let open = view.unexplained.as_ref().map(|signs| format!("{signs}, but no rule explains it"));
+            let role = if open.is_some() { Role::Severity(Severity::Medium) } else { Role::Good };
+            pen.then(&mut x, line.y, line.right(), &open.unwrap_or(fine), role);
             if !view.undecided.is_empty() {
                 let text = format!(", but {} could not be told", view.undecided.len());
                 pen.then(&mut x, line.y, line.right(), &text, Role::Severity(Severity::Medium));
@@ -104,14 +106,17 @@ fn findings(pen: &mut Pen<'_>, area: Rect, view: &View, app: &App) {
         }
     }
     let rest = Rect { y, height: body.bottom().saturating_sub(y), ..body };
-    undecided(pen, rest, &view.undecided);
+    not_found(pen, rest, view);
 }
 
-/// What could not be told is a result, too, as far as there is room for it.
-fn undecided(pen: &mut Pen<'_>, area: Rect, undecided: &[String]) {
-    for (y, text) in (area.y + 1..area.bottom()).zip(undecided) {
-        pen.put(area.x + 2, y, LEAD - 3, "cannot tell", Role::Muted);
-        pen.put(area.x + LEAD, y, area.width.saturating_sub(LEAD + 1), text, Role::Muted);
+/// What has no finding, or could not be told, is a result, too, as far as there is room for it.
+fn not_found(pen: &mut Pen<'_>, area: Rect, view: &View) {
+    let look =
+        view.unexplained.iter().map(|signs| ("unexplained", format!("{signs}: see where the time went (2 t t)")));
+    let undecided = view.undecided.iter().map(|text| ("cannot tell", text.clone()));
+    for (y, (name, text)) in (area.y + 1..area.bottom()).zip(look.chain(undecided)) {
+        pen.put(area.x + 2, y, LEAD - 3, name, Role::Muted);
+        pen.put(area.x + LEAD, y, area.width.saturating_sub(LEAD + 1), &text, Role::Muted);
     }
 }
 
