@@ -25,14 +25,18 @@ pub struct Config {
     pub preemptible: u32,
     /// Index of the pause among the arguments of `balance_dirty_pages`, the one before the last.
     pub dirty_pause_arg: u32,
+    /// `PG_head` as a mask: the page begins several. Its number moved often.
+    pub page_head_mask: u32,
+    /// `PG_swapbacked` as a mask: memory that looks like a file (tmpfs).
+    pub page_memory_mask: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 32);
+const _: () = assert!(size_of::<Config>() == 40);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 8] {
+    pub const fn words(&self) -> [u32; 10] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -42,6 +46,8 @@ impl Config {
             self.kernel_reads,
             self.preemptible,
             self.dirty_pause_arg,
+            self.page_head_mask,
+            self.page_memory_mask,
         ]
     }
 }

@@ -1,4 +1,5 @@
-//! Row `file`: the kind of file behind a descriptor. What is read and written rides on the calls themselves.
+//! Row `file`: the kind of file behind a descriptor, and pages of the page cache. What is read and written rides on the
+//! calls themselves.
 
 /// Kinds of file, from `inode.i_mode`. They fit the four bits above a call number.
 pub mod kind {
@@ -22,10 +23,37 @@ pub mod kind {
     pub const UNKNOWN: u32 = 8;
     /// TCP socket.
     pub const TCP: u32 = 9;
+    /// Regular file that was opened to be read and written past the page cache (`O_DIRECT`).
+    pub const DIRECT: u32 = 10;
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 10;
+pub const KINDS: usize = 11;
+
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// How pages of files came into the page cache, or left it. Codes are for good: captures have them as indexes.
+pub mod page {
+    /// Fetched by a call that reads, or ahead of it.
+    pub const READ: usize = 0;
+    /// Fetched by a fault of user space on a mapping, or ahead of it.
+    pub const FAULT: usize = 1;
+    /// Fetched otherwise: by a call that asks for pages ahead, maps them or is given mapped memory, by `io_uring`, or by the
+    /// kernel itself.
+    pub const OTHER: usize = 2;
+    /// Made by a thread that changes the file.
+    pub const WRITTEN: usize = 3;
+    /// Of a block device, or metadata of a file system.
+    pub const DEVICE: usize = 4;
+    /// Taken out: memory was wanted, the file was cut or deleted, or somebody said that it is not needed.
+    pub const DROPPED: usize = 5;
+    /// The same of a block device, or metadata.
+    pub const DEVICE_DROPPED: usize = 6;
+
+    /// Room for codes: a power of two.
+    pub const WAYS: usize = 8;
+}
 
 /// The kind that `inode.i_mode` stands for: all sockets look alike.
 #[inline(always)]

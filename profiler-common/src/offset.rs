@@ -94,7 +94,18 @@ offsets! {
     fdt_max = "fdtable"."max_fds",
     file_inode = "file"."f_inode",
     file_private = "file"."private_data",
+    // Read only of regular files.
+    file_flags = "file"."f_flags",
     inode_mode = "inode"."i_mode",
+    // Who holds it alone, and thus writes. On PREEMPT_RT it is another lock.
+    inode_owner = "inode"."i_rwsem.owner|i_rwsem.rwbase.rtmutex.owner",
+    mapping_inode = "address_space"."host",
+    // The beginning of a folio, too.
+    page_flags = "page"."flags",
+    page_mapping = "page"."mapping",
+    // Of a large folio; before, in the second page of a compound page.
+    folio_pages = "folio"."_nr_pages|_folio_nr_pages",
+    page_pages = "page"."compound_nr",
     request_queue = "request"."q",
     request_cmd_flags = "request"."cmd_flags",
     request_rq_flags = "request"."rq_flags",

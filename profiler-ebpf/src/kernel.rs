@@ -30,6 +30,8 @@ pub static CONFIG: Config = Config {
     kernel_reads: 0,
     preemptible: 0,
     dirty_pause_arg: 0,
+    page_head_mask: 0,
+    page_memory_mask: 0,
 };
 
 /// An offset, known to the verifier as a constant.
@@ -323,6 +325,23 @@ pub fn disk_of<H: Hook>(hook: H, request: Object) -> Object {
     } else {
         hook.follow(request, offset!(request_disk))
     }
+}
+
+/// Pages of a folio with these flags, or of a page. Folios tell their own number since 6.1; before, the second page of
+/// a compound page has it (5.9, 1378a5ee451a).
+#[inline(always)]
+pub fn pages_of<H: Hook>(hook: H, folio: Object, flags: u64) -> u64 {
+    const PAGE_STRUCT: u32 = 64;
+    if flags & u64::from(config!(page_head_mask)) == 0 {
+        return 1;
+    }
+    if offset!(folio_pages) != ABSENT {
+        return hook.read::<u32>(folio, offset!(folio_pages)).into();
+    }
+    if offset!(page_pages) == ABSENT || config!(kernel_reads) == 0 {
+        return 1;
+    }
+    probe::<u32>(folio, PAGE_STRUCT + offset!(page_pages)).into()
 }
 
 /// Adds to a counter that other CPUs add to as well. The old value is not to be had on the oldest kernels.

@@ -17,6 +17,7 @@ pub(crate) mod kernel {
     mod file;
     mod ladder;
     mod life;
+    pub mod page;
     mod sample;
     mod syscall;
     mod task;

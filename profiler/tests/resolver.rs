@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -119,6 +119,8 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
         kernel_reads: _,
         preemptible,
         dirty_pause_arg,
+        page_head_mask,
+        page_memory_mask,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),
@@ -126,6 +128,8 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 6] {
         ("flush_seq_mask", flush_seq_mask),
         ("preemptible", preemptible),
         ("dirty_pause_arg", dirty_pause_arg),
+        ("page_head_mask", page_head_mask),
+        ("page_memory_mask", page_memory_mask),
         ("task storage", has_task_storage(btf).into()),
     ]
 }
