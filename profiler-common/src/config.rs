@@ -27,16 +27,14 @@ pub struct Config {
     pub dirty_pause_arg: u32,
     /// `PG_head` as a mask: the page begins several. Its number moved often.
     pub page_head_mask: u32,
-    /// `PG_swapbacked` as a mask: memory that looks like a file (tmpfs).
-    pub page_memory_mask: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 40);
+const _: () = assert!(size_of::<Config>() == 36);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 10] {
+    pub const fn words(&self) -> [u32; 9] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -47,7 +45,6 @@ impl Config {
             self.preemptible,
             self.dirty_pause_arg,
             self.page_head_mask,
-            self.page_memory_mask,
         ]
     }
 }

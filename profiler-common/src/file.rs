@@ -25,10 +25,29 @@ pub mod kind {
     pub const TCP: u32 = 9;
     /// Regular file that was opened to be read and written past the page cache (`O_DIRECT`).
     pub const DIRECT: u32 = 10;
+    /// Regular file that is on no storage: of tmpfs, `/proc` and their like.
+    pub const MEMORY: u32 = 11;
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 11;
+pub const KINDS: usize = 12;
+
+/// Whether files of a file system are on no storage, by its magic number (`statfs`).
+#[inline(always)]
+#[must_use]
+pub const fn is_in_memory(magic: u64) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    const CGROUP: u64 = 0x0027_e0eb;
+    const CGROUP_2: u64 = 0x6367_7270;
+    const DEBUGFS: u64 = 0x6462_6720;
+    const TRACEFS: u64 = 0x7472_6163;
+    const SECURITYFS: u64 = 0x7363_6673;
+    matches!(magic, TMPFS | RAMFS | HUGETLBFS | PROC | SYSFS | CGROUP | CGROUP_2 | DEBUGFS | TRACEFS | SECURITYFS)
+}
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;

@@ -94,9 +94,10 @@ offsets! {
     fdt_max = "fdtable"."max_fds",
     file_inode = "file"."f_inode",
     file_private = "file"."private_data",
-    // Read only of regular files.
     file_flags = "file"."f_flags",
     inode_mode = "inode"."i_mode",
+    inode_super = "inode"."i_sb",
+    super_magic = "super_block"."s_magic",
     // Who holds it alone, and thus writes. On PREEMPT_RT it is another lock.
     inode_owner = "inode"."i_rwsem.owner|i_rwsem.rwbase.rtmutex.owner",
     mapping_inode = "address_space"."host",

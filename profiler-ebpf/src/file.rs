@@ -1,8 +1,8 @@
 //! Row `file`: the kind of file behind a descriptor, told from its inode, and remembered per CPU; pages of files ([`page`]).
 //!
-//! Finding out takes three reads by helper, about 80 ns, and three more of a socket. So the answer is kept, tagged with the
-//! table of descriptors and with an epoch, and whatever can change the meaning of a descriptor in that table begins a new
-//! epoch ([`forget`]).
+//! Finding out takes three reads by helper, about 80 ns, and three more of a socket or a regular file. So the answer is
+//! kept, tagged with the table of descriptors and with an epoch, and whatever can change the meaning of a descriptor in
+//! that table begins a new epoch ([`forget`]).
 //!
 //! A table may be freed, and another one made at its address. That is safe because each way to get a table ends in a call
 //! of the new owner that begins an epoch for it before the owner can use a descriptor: the child's return from its fork,
@@ -19,7 +19,7 @@ mod page;
 
 use core::ptr::{null, read_volatile};
 
-use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, kind, kind_of_mode};
+use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, is_in_memory, kind, kind_of_mode};
 use profiler_common::syscall::CpuCalls;
 
 use crate::kernel::{
@@ -105,6 +105,9 @@ pub fn walk(task: Object, descriptor: u32) -> u32 {
     let inode = probe::<Pointer>(file, offset!(file_inode)).0;
     match kind_of_mode(probe(inode, offset!(inode_mode))) {
         kind::SOCKET if tcp_socket_of(file).is_some() => kind::TCP,
+        kind::REGULAR if is_in_memory(probe(probe::<Pointer>(inode, offset!(inode_super)).0, offset!(super_magic))) => {
+            kind::MEMORY
+        }
         kind::REGULAR if probe::<u32>(file, offset!(file_flags)) & O_DIRECT != 0 => kind::DIRECT,
         kind => kind,
     }

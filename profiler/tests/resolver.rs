@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 7] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -120,7 +120,6 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
         preemptible,
         dirty_pause_arg,
         page_head_mask,
-        page_memory_mask,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),
@@ -129,7 +128,6 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
         ("preemptible", preemptible),
         ("dirty_pause_arg", dirty_pause_arg),
         ("page_head_mask", page_head_mask),
-        ("page_memory_mask", page_memory_mask),
         ("task storage", has_task_storage(btf).into()),
     ]
 }

@@ -6,11 +6,11 @@
 //!
 //! SAFETY: a thread's record is written by the thread itself, and indexes are masked to the size of the array.
 
-use profiler_common::file::{kind, kind_of_mode, page};
+use profiler_common::file::{is_in_memory, kind, kind_of_mode, page};
 use profiler_common::syscall::class;
 use profiler_common::task::NO_CALL;
 
-use crate::kernel::{Hook, Object, config, current, hook, offset, pages_of};
+use crate::kernel::{Hook, Object, current, hook, offset, pages_of};
 use crate::syscall::class_of;
 use crate::task::thread::thread_of;
 use crate::task::{call_of, has_no_calls};
@@ -29,29 +29,29 @@ hook!(
 /// `mm_filemap_add_to_page_cache(folio)`
 #[inline(always)]
 fn add<H: Hook>(hook: H) {
-    let inode = inode_of(hook);
-    let way = if is_file(hook, inode) { way_in(hook, inode) } else { page::DEVICE };
-    count(hook, hook.read(hook.object::<0>(), offset!(page_flags)), way);
+    moved(hook, page::DEVICE, |inode| way_in(hook, inode));
 }
 
-/// `mm_filemap_delete_from_page_cache(folio)`: it is told of memory that looks like a file, too, but not of how that came.
+/// `mm_filemap_delete_from_page_cache(folio)`
 #[inline(always)]
 fn delete<H: Hook>(hook: H) {
-    let flags: u64 = hook.read(hook.object::<0>(), offset!(page_flags));
-    if flags & u64::from(config!(page_memory_mask)) == 0 {
-        count(hook, flags, if is_file(hook, inode_of(hook)) { page::DROPPED } else { page::DEVICE_DROPPED });
+    moved(hook, page::DEVICE_DROPPED, |_| page::DROPPED);
+}
+
+/// Counts a folio. What is no regular file is a device, a directory where these are cached, or a file system's own (ext4's
+/// buddies, the trees of btrfs); and what is on no storage is not told of both ways.
+#[inline(always)]
+fn moved<H: Hook>(hook: H, of_device: usize, of_file: impl FnOnce(Object) -> usize) {
+    let folio = hook.object::<0>();
+    let inode = hook.follow(hook.follow(folio, offset!(page_mapping)), offset!(mapping_inode));
+    if is_in_memory(hook.read(hook.follow(inode, offset!(inode_super)), offset!(super_magic))) {
+        return;
     }
-}
-
-#[inline(always)]
-fn inode_of<H: Hook>(hook: H) -> Object {
-    hook.follow(hook.follow(hook.object::<0>(), offset!(page_mapping)), offset!(mapping_inode))
-}
-
-/// Not so directories where they are cached, and what a file system keeps of its own (ext4's buddies, the trees of btrfs).
-#[inline(always)]
-fn is_file<H: Hook>(hook: H, inode: Object) -> bool {
-    kind_of_mode(hook.read(inode, offset!(inode_mode))) == kind::REGULAR
+    let is_file = kind_of_mode(hook.read(inode, offset!(inode_mode))) == kind::REGULAR;
+    let way = if is_file { of_file(inode) } else { of_device };
+    let Some(thread) = thread_of(current()) else { return };
+    let pages = pages_of(hook, folio);
+    unsafe { *(&raw mut (*thread).sums.pages).cast::<u64>().add(way & (page::WAYS - 1)) += pages };
 }
 
 /// How a page of a file comes in, one of [`page`].
@@ -69,11 +69,4 @@ fn way_in<H: Hook>(hook: H, inode: Object) -> usize {
         call if call == SENDFILE || class_of(call) == class::READ => page::READ,
         _ => page::OTHER,
     }
-}
-
-#[inline(always)]
-fn count<H: Hook>(hook: H, flags: u64, way: usize) {
-    let Some(thread) = thread_of(current()) else { return };
-    let pages = pages_of(hook, hook.object::<0>(), flags);
-    unsafe { *(&raw mut (*thread).sums.pages).cast::<u64>().add(way & (page::WAYS - 1)) += pages };
 }

@@ -31,7 +31,7 @@ const FIELDS: &[Field<Files>] = &[
         "KIND",
         12,
         0,
-        "What is behind the descriptor: file, file opened for direct I/O, directory, block device, character device, \
+        "What is behind the descriptor: file, file opened for direct I/O, file in memory (tmpfs, /proc), directory, block device, character device, \
          pipe, socket, event fd.",
         |row, _| Value::Text(kind_name(row.kind).into()),
     ),
@@ -207,7 +207,7 @@ impl Grid for Files {
 /// Blocked time that is no waiting for a peer, and bytes at 1 ns each (a copy runs at about 1 GB/s and more).
 fn weight_ns(row: &FileRow<'_>, ctx: &Ctx<'_>) -> u64 {
     let usage = ctx.of(&row.usage);
-    let storage = matches!(row.kind, kind::REGULAR | kind::DIRECT | kind::DIRECTORY | kind::BLOCK);
+    let storage = matches!(row.kind, kind::REGULAR | kind::DIRECT | kind::MEMORY | kind::DIRECTORY | kind::BLOCK);
     let read_ns = if storage { usage.read_blocked_ns } else { 0 };
     read_ns + usage.write_blocked_ns + usage.sync_blocked_ns + usage.read_bytes + usage.written_bytes
 }

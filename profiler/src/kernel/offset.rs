@@ -37,7 +37,6 @@ pub fn missing(offsets: &Offsets, needs: &[&str]) -> Vec<&'static str> {
 #[must_use]
 pub fn config(btf: &Btf) -> Config {
     let flag = btf.enumerator("__RQF_FLUSH_SEQ");
-    let mask = |name| btf.enumerator(name).map_or(0, |bit| 1 << bit);
     let pause = btf.tracepoint_arity("balance_dirty_pages").and_then(|arity| arity.checked_sub(2));
     Config {
         sample_calls: 1,
@@ -49,8 +48,7 @@ pub fn config(btf: &Btf) -> Config {
         // The guard was made for tracepoints.
         dirty_pause_arg: pause.map_or(0, |index| u32::try_from(index).unwrap_or(0)),
         preemptible: btf.has_typedef("class_srcu_fast_notrace_t").into(),
-        page_head_mask: mask("PG_head"),
-        page_memory_mask: mask("PG_swapbacked"),
+        page_head_mask: btf.enumerator("PG_head").map_or(0, |bit| 1 << bit),
     }
 }
 

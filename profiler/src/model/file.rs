@@ -133,6 +133,7 @@ pub fn kind_name(kind: u32) -> &'static str {
         kind::NONE => "none",
         kind::REGULAR => "file",
         kind::DIRECT => "file, direct",
+        kind::MEMORY => "memory file",
         kind::DIRECTORY => "directory",
         kind::BLOCK => "block device",
         kind::CHARACTER => "character device",

@@ -77,18 +77,20 @@ fn cold_and_warm(way: usize, read: impl Fn(&File)) {
     forget(&file);
     let seen = observe(&every(100), || [(); 2].map(|()| reads(&file, &read)));
     let [(cold, before, after), (warm, then, at_last)] = seen.said;
-    assert_eq!((before, after, then, at_last), (0, PAGES, PAGES, PAGES), "resident");
-    let misses = [cold, warm].map(|pid| fetched(&seen, pid));
-    let expected =
-        [PAGES, 0].map(|pages| [page::READ, page::FAULT, page::OTHER].map(|of| if of == way { pages } else { 0 }));
-    assert_eq!(misses, expected);
+    assert_eq!(before, 0, "resident");
+    let misses = [cold, warm].map(|pid| seen.pages(pid, way));
+    // The host may take pages meanwhile: as many are not sure.
+    assert!(misses[0].abs_diff(PAGES) <= PAGES - after, "{misses:?}, resident {after}");
+    assert!(misses[1].abs_diff(PAGES - then) <= PAGES - at_last, "{misses:?}, resident {then}, then {at_last}");
+    assert_eq!([cold, warm].map(|pid| fetched(&seen, pid).iter().sum::<u64>()), misses, "in another way");
     let ratios = [cold, warm].map(|pid| hit_ratio(&seen, pid));
-    let wanted = if way == page::READ { [0.0, 1.0].map(Value::Ratio) } else { [Value::None, Value::None] };
-    assert_eq!(ratios, wanted);
-    figure_of_test(
-        "misses cold, warm = resident",
-        format!("{}, {} = {}, 0", misses[0][way], misses[1][way], after - before),
-    );
+    match ratios {
+        [Value::Ratio(cold), Value::Ratio(warm)] => {
+            assert!(way == page::READ && cold <= 0.005 && warm >= 0.995, "{cold} {warm}");
+        }
+        ratios => assert!(way != page::READ && ratios == [Value::None, Value::None], "{ratios:?}"),
+    }
+    figure_of_test("misses cold, warm; resident", format!("{}, {}; {after}, {at_last}", misses[0], misses[1]));
     seen.assert_counts_whole();
 }
 
@@ -102,11 +104,10 @@ fn the_hit_ratio_is_the_share_that_was_in_memory() {
     let mut buffer = [0; PAGE];
     (0..PAGES / 2).for_each(|index| half.read_exact_at(&mut buffer, index * PAGE_BYTES).unwrap());
     let seen = observe(&every(100), || reads(&file, |file| read_by(file, CHUNK)));
-    let (pid, before, after) = seen.said;
+    let (pid, before, _) = seen.said;
     let truth = before as f64 / PAGES as f64;
     let Value::Ratio(ours) = hit_ratio(&seen, pid) else { panic!("{:?}", hit_ratio(&seen, pid)) };
     figure_of_test("hit ratio = resident before", format!("{ours:.4} = {truth:.4}"));
-    assert_eq!(after, PAGES);
     assert!((ours - truth).abs() <= 0.005, "{ours}, in truth {truth}");
 }
 
@@ -124,8 +125,8 @@ fn pages_that_are_written_are_no_misses() {
         (child.ended(), made, left)
     });
     let (pid, made, left) = seen.said;
-    assert_eq!((made, left), (PAGES, 0), "resident");
-    assert_eq!([page::WRITTEN, page::DROPPED].map(|way| seen.pages(pid, way)), [PAGES; 2]);
+    assert_eq!(left, 0, "resident");
+    assert_eq!([page::WRITTEN, page::DROPPED].map(|way| seen.pages(pid, way)), [PAGES, made]);
     assert_eq!(fetched(&seen, pid), [0; 3]);
     figure_of_test("written, dropped = resident", format!("{PAGES}, {PAGES} = {made}"));
     seen.assert_counts_whole();
@@ -154,9 +155,10 @@ fn what_is_read_and_what_is_written_by_one_call_is_told_apart() {
             (child.ended(), resident)
         });
         let (pid, resident) = seen.said;
-        assert_eq!(resident, [PAGES; 2], "{name}");
-        assert_eq!([page::READ, page::WRITTEN].map(|way| seen.pages(pid, way)), resident, "{name}");
-        assert_eq!(hit_ratio(&seen, pid), Value::Ratio(0.0), "{name}");
+        let ours = [page::READ, page::WRITTEN].map(|way| seen.pages(pid, way));
+        let off = [0, 1].map(|file| ours[file].abs_diff(PAGES));
+        assert!(off[0] <= PAGES - resident[0] && off[1] == 0, "{name}: {ours:?}, resident {resident:?}");
+        assert!(matches!(hit_ratio(&seen, pid), Value::Ratio(ratio) if ratio <= 0.005), "{name}");
     }
 }
 
@@ -175,6 +177,19 @@ fn direct_reads_are_no_reads_of_the_page_cache() {
     let (pid, _, after) = seen.said;
     let direct = seen.call(pid, "pread64", kind::DIRECT);
     assert_eq!((direct.count, direct.bytes, after), (256, 256 * PAGE_BYTES, 0));
+    assert_eq!((fetched(&seen, pid), hit_ratio(&seen, pid)), ([0; 3], Value::None));
+}
+
+/// What the kernel makes up is in no ratio.
+#[test]
+fn what_is_on_no_storage_is_neither_found_nor_missed() {
+    let status = File::open("/proc/self/status").unwrap();
+    let seen = observe(&every(100), || {
+        let child = fork(|_| assert!(status.read_at(&mut [0; 64], 0).unwrap() > 0));
+        child.ended()
+    });
+    let pid = seen.said;
+    assert_eq!(seen.call(pid, "pread64", kind::MEMORY).bytes, 64);
     assert_eq!((fetched(&seen, pid), hit_ratio(&seen, pid)), ([0; 3], Value::None));
 }
 

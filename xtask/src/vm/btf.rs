@@ -27,8 +27,7 @@ pub mod probe;
 mod reader;
 
 /// The enumerators that `profiler/src/kernel/offset.rs` asks for. What is not listed is in no fixture.
-const ENUMERATORS: &[&str] =
-    &["__RQF_FLUSH_SEQ", "BPF_FUNC_task_pt_regs", "BPF_MAP_TYPE_TASK_STORAGE", "PG_head", "PG_swapbacked"];
+const ENUMERATORS: &[&str] = &["__RQF_FLUSH_SEQ", "BPF_FUNC_task_pt_regs", "BPF_MAP_TYPE_TASK_STORAGE", "PG_head"];
 
 /// The typedefs that it asks for, apart from those of tracepoints.
 const TYPEDEFS: [&str; 1] = ["class_srcu_fast_notrace_t"];
