@@ -1,4 +1,5 @@
-//! Row `file`: the kind of file behind a descriptor. What is read and written rides on the calls themselves.
+//! Row `file`: the kind of file behind a descriptor, and pages of the page cache. What is read and written rides on the
+//! calls themselves.
 
 /// Kinds of file, from `inode.i_mode`. They fit the four bits above a call number.
 pub mod kind {
@@ -22,10 +23,56 @@ pub mod kind {
     pub const UNKNOWN: u32 = 8;
     /// TCP socket.
     pub const TCP: u32 = 9;
+    /// Regular file that was opened to be read and written past the page cache (`O_DIRECT`).
+    pub const DIRECT: u32 = 10;
+    /// Regular file that is on no storage: of tmpfs, `/proc` and their like.
+    pub const MEMORY: u32 = 11;
 }
 
 /// Number of kinds.
-pub const KINDS: usize = 10;
+pub const KINDS: usize = 12;
+
+/// Whether files of a file system are on no storage, by its magic number (`statfs`).
+#[inline(always)]
+#[must_use]
+pub const fn is_in_memory(magic: u64) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    const CGROUP: u64 = 0x0027_e0eb;
+    const CGROUP_2: u64 = 0x6367_7270;
+    const DEBUGFS: u64 = 0x6462_6720;
+    const TRACEFS: u64 = 0x7472_6163;
+    const SECURITYFS: u64 = 0x7363_6673;
+    matches!(magic, TMPFS | RAMFS | HUGETLBFS | PROC | SYSFS | CGROUP | CGROUP_2 | DEBUGFS | TRACEFS | SECURITYFS)
+}
+
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// How pages of files came into the page cache, or left it. Codes are for good: captures have them as indexes.
+pub mod page {
+    /// Fetched by a call that reads, or ahead of it.
+    pub const READ: usize = 0;
+    /// Fetched by a fault of user space on a mapping, or ahead of it.
+    pub const FAULT: usize = 1;
+    /// Fetched otherwise: by a call that asks for pages ahead, maps them or is given mapped memory, by `io_uring`, or by the
+    /// kernel itself.
+    pub const OTHER: usize = 2;
+    /// Made by a thread that changes the file.
+    pub const WRITTEN: usize = 3;
+    /// Of a block device, or metadata of a file system.
+    pub const DEVICE: usize = 4;
+    /// Taken out: memory was wanted, the file was cut or deleted, or somebody said that it is not needed.
+    pub const DROPPED: usize = 5;
+    /// The same of a block device, or metadata.
+    pub const DEVICE_DROPPED: usize = 6;
+
+    /// Room for codes: a power of two.
+    pub const WAYS: usize = 8;
+}
 
 /// The kind that `inode.i_mode` stands for: all sockets look alike.
 #[inline(always)]

@@ -94,12 +94,16 @@ offsets! {
     fdt_max = "fdtable"."max_fds",
     file_inode = "file"."f_inode",
     file_private = "file"."private_data",
+    file_flags = "file"."f_flags",
     inode_mode = "inode"."i_mode",
     inode_number = "inode"."i_ino",
     inode_super = "inode"."i_sb",
     inode_generation = "inode"."i_generation",
     inode_mapping = "inode"."i_mapping",
+    super_magic = "super_block"."s_magic",
     super_device = "super_block"."s_dev",
+    // Who holds it alone, and thus writes. On PREEMPT_RT it is another lock.
+    inode_owner = "inode"."i_rwsem.owner|i_rwsem.rwbase.rtmutex.owner",
     mapping_inode = "address_space"."host",
     // The beginning of a folio, too.
     page_flags = "page"."flags",

@@ -1,6 +1,8 @@
 //! Row `task`: where a thread's wall time goes, by the scheduler's own books.
 
 use crate::COMM_LEN;
+use crate::file::page::WAYS;
+use crate::wait::WAITS;
 
 /// Disagreement of the scheduler's clocks that is rounding, not a fault: `rq_clock` is read up to a tick before ours.
 pub const CLOCK_SLACK_NS: u64 = 100_000;
@@ -30,9 +32,8 @@ pub mod state {
     pub const ENDED: u32 = 5;
 }
 
-/// One thread as exported by the iterator once per tick, and once more when it ends. Its times by
-/// [`crate::wait`] follow it, of finished waits since we watch, and [`TaskRecord::calls`] records of
-/// [`crate::syscall::CallRecord`]: the calls that changed since the export before, and some that did not; in the
+/// One thread as exported by the iterator once per tick, and once more when it ends. [`TaskSums`] follow it, and
+/// [`TaskRecord::calls`] records of [`crate::syscall::CallRecord`]: the calls that changed since the export before, and some that did not; in the
 /// last record all of them. What returned since it came to the CPU that it is on is not in them yet, see
 /// [`crate::syscall::CpuCalls`]. All `*_ns` sums only grow.
 #[repr(C)]
@@ -135,3 +136,20 @@ pub struct TaskRecord {
 }
 
 const _: () = assert!(size_of::<TaskRecord>() == 312);
+
+/// What a thread has summed up since we watch.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskSums {
+    /// Blocked time of finished waits by [`crate::wait`].
+    pub waits: [u64; WAITS],
+    /// Pages of files by [`crate::file::page`].
+    pub pages: [u64; WAYS],
+}
+
+impl TaskSums {
+    /// Nothing happened yet.
+    pub const EMPTY: Self = Self { waits: [0; WAITS], pages: [0; WAYS] };
+}
+
+const _: () = assert!(size_of::<TaskSums>() == 8 * (WAITS + WAYS));

@@ -1,22 +1,25 @@
-//! Row `file`: the kind of file behind a descriptor, told from its inode, and remembered per CPU.
+//! Row `file`: the kind of file behind a descriptor, told from its inode, and remembered per CPU; pages of files ([`page`]).
 //!
-//! Finding out takes three reads by helper, about 80 ns, and three more of a socket. So the answer is kept, tagged with the
-//! table of descriptors and with an epoch, and whatever can change the meaning of a descriptor in that table begins a new
-//! epoch ([`forget`]).
+//! Finding out takes three reads by helper, about 80 ns, and three more of a socket or a regular file. So the answer is
+//! kept, tagged with the table of descriptors and with an epoch, and whatever can change the meaning of a descriptor in
+//! that table begins a new epoch ([`forget`]).
 //!
 //! A table may be freed, and another one made at its address. That is safe because each way to get a table ends in a call
 //! of the new owner that begins an epoch for it before the owner can use a descriptor: the child's return from its fork,
 //! and the returns of `execve` and `unshare`. Helpers that the kernel starts itself have no such call; they are told
 //! apart by the process id in the tag, which does not recur together with the table within the life of a cache entry.
-//! Not seen is a descriptor closed by `io_uring`: its number keeps the old kind until the process closes another one.
+//! Not seen is a descriptor closed by `io_uring`: its number keeps the old kind until the process closes another one. The
+//! same goes for one that `fcntl` turns to direct I/O or back.
 //!
 //! SAFETY: only the kernel's own tables are read, with helper loads where the verifier loses the type. Indexes are masked
 //! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which
 //! never interrupt one another on one CPU.
 
+mod page;
+
 use core::ptr::{null, read_volatile};
 
-use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, kind, kind_of_mode};
+use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, is_in_memory, kind, kind_of_mode};
 use profiler_common::syscall::CpuCalls;
 
 use crate::kernel::{
@@ -27,6 +30,9 @@ use crate::tcp::tcp_socket_of;
 /// Epochs of the tables of descriptors, by a hash of their address. A bucket shared by two tables only forgets too much.
 #[unsafe(no_mangle)]
 static mut FD_EPOCHS: [u32; EPOCHS] = [0; EPOCHS];
+
+/// `O_DIRECT` on x86.
+const O_DIRECT: u32 = 0o40000;
 
 /// Tables are aligned to cache lines.
 const TABLE_SHIFT: u32 = 6;
@@ -99,6 +105,10 @@ pub fn walk(task: Object, descriptor: u32) -> u32 {
     let inode = probe::<Pointer>(file, offset!(file_inode)).0;
     match kind_of_mode(probe(inode, offset!(inode_mode))) {
         kind::SOCKET if tcp_socket_of(file).is_some() => kind::TCP,
+        kind::REGULAR if is_in_memory(probe(probe::<Pointer>(inode, offset!(inode_super)).0, offset!(super_magic))) => {
+            kind::MEMORY
+        }
+        kind::REGULAR if probe::<u32>(file, offset!(file_flags)) & O_DIRECT != 0 => kind::DIRECT,
         kind => kind,
     }
 }

@@ -15,6 +15,7 @@ floor!("sys_enter", floor_sys_enter);
 floor!("sys_exit", floor_sys_exit);
 floor!("sched_switch", floor_sched_switch);
 floor!("sched_waking", floor_sched_waking);
+floor!("mm_filemap_add_to_page_cache", floor_mm_filemap_add_to_page_cache);
 floor!("block_rq_issue", floor_block_rq_issue);
 floor!("block_rq_complete", floor_block_rq_complete);
 floor!("contention_begin", floor_contention_begin);

@@ -338,12 +338,12 @@ pub fn disk_of<H: Hook>(hook: H, request: Object) -> Object {
     }
 }
 
-/// Pages of a folio with these flags, or of a page. Folios tell their own number since 6.1; before, the second page of
+/// Pages of a folio, or of a page. Folios tell their own number since 6.1; before, the second page of
 /// a compound page has it (5.9, 1378a5ee451a).
 #[inline(always)]
-pub fn pages_of<H: Hook>(hook: H, folio: Object, flags: u64) -> u64 {
+pub fn pages_of<H: Hook>(hook: H, folio: Object) -> u64 {
     const PAGE_STRUCT: u32 = 64;
-    if flags & u64::from(config!(page_head_mask)) == 0 {
+    if hook.read::<u64>(folio, offset!(page_flags)) & u64::from(config!(page_head_mask)) == 0 {
         return 1;
     }
     if offset!(folio_pages) != ABSENT {

@@ -146,7 +146,7 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
 
 #[inline(always)]
 unsafe fn add_to_wait(thread: *mut Thread, wait: u32, ns: u64) {
-    unsafe { *(&raw mut (*thread).waits).cast::<u64>().add(wait as usize & (WAITS - 1)) += ns };
+    unsafe { *(&raw mut (*thread).sums.waits).cast::<u64>().add(wait as usize & (WAITS - 1)) += ns };
 }
 
 /// Books a finished wait to the call that it was in, once that has returned and told its key.
@@ -176,8 +176,8 @@ fn open_wait(thread: *mut Thread, task: Object, state: u32, cpu: Option<*mut Cpu
 
 /// The call that a task is in, or [`NO_CALL`].
 #[inline(always)]
-fn call_of(task: Object) -> u32 {
-    if read_current::<u32>(task, offset!(task_flags)) & NO_CALLS_FLAGS != 0 {
+pub fn call_of(task: Object) -> u32 {
+    if has_no_calls(task) {
         return NO_CALL;
     }
     let registers = registers_of(task);
@@ -185,6 +185,12 @@ fn call_of(task: Object) -> u32 {
         return NO_CALL;
     }
     read_current::<u64>(registers, offset!(regs_call)) as u32
+}
+
+/// Whether a task is one of the kernel's own, or works for `io_uring`.
+#[inline(always)]
+pub fn has_no_calls(task: Object) -> bool {
+    read_current::<u32>(task, offset!(task_flags)) & NO_CALLS_FLAGS != 0
 }
 
 /// Begins the books of a thread that we never saw switch. If it sleeps, it does so since before we came; if it runs or wants

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::file::page::WAYS;
 use profiler_common::wait::WAITS;
 use profiler_common::{disk, syscall, tcp};
 use serde::{Deserialize, Serialize};
@@ -166,6 +167,9 @@ pub struct TaskRow {
     pub storage_read_bytes: Option<u64>,
     /// Bytes that it made dirty or wrote directly; `None` where the kernel does not keep them.
     pub storage_write_bytes: Option<u64>,
+    /// Pages that it moved into the page cache or out of it, by [`profiler_common::file::page`]; `None` in captures from before
+    /// it was recorded.
+    pub pages: Option<[u64; WAYS]>,
     /// Name of the thread at the end.
     pub comm: String,
 }
@@ -376,6 +380,9 @@ pub struct HostRow {
     pub memory_available_bytes: u64,
     /// Dirty and under writeback, bytes.
     pub dirty_bytes: u64,
+    /// Pages of files that were fetched again so soon after they had been evicted that the kernel remembered
+    /// (`workingset_refault_file`); `None` where it does not tell, and in captures from before it was recorded.
+    pub refaulted_pages: Option<u64>,
 }
 
 /// Stall time of one resource.

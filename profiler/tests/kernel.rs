@@ -19,6 +19,7 @@ pub(crate) mod kernel {
     mod ladder;
     mod life;
     mod owner;
+    pub mod page;
     mod sample;
     mod syscall;
     mod task;

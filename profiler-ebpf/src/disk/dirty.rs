@@ -43,7 +43,7 @@ fn dirty<H: Hook>(hook: H) {
         device: hook.read(hook.follow(inode, offset!(inode_super)), offset!(super_device)),
         generation: hook.read(inode, offset!(inode_generation)),
     };
-    let bytes = pages_of(hook, folio, hook.read(folio, offset!(page_flags))) << PAGE_SHIFT;
+    let bytes = pages_of(hook, folio) << PAGE_SHIFT;
     if DIRTIERS.get_ptr_mut(key).is_none() {
         let nobody: &[Dirtier; DIRTIERS_MAX] = &NOBODY;
         let _ = DIRTIERS.insert(key, nobody, BPF_NOEXIST.into());

@@ -110,7 +110,7 @@ impl Clocks {
         let room = off.saturating_sub(waited);
         // The kernel looked at its clock before we did: where a hypervisor came in between, the time before has that as
         // unexplained, and the books now have as much too much.
-        let bank = unsafe { (*thread).waits[wait::UNEXPLAINED as usize] };
+        let bank = unsafe { (*thread).sums.waits[wait::UNEXPLAINED as usize] };
         // Where the kernel may be wrong. The clocks of an emulator differ by more than the slack, but by a small part.
         let wrong = offset!(task_sched_delayed) != ABSENT
             && delayed > room + (room >> 2) + slack

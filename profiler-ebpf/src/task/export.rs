@@ -8,9 +8,8 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use profiler_common::syscall::{CallCount, CallRecord, IO_SLOTS, OTHER_SLOTS, SLOTS};
-use profiler_common::task::{NO_CALL, TaskRecord, state};
+use profiler_common::task::{NO_CALL, TaskRecord, TaskSums, state};
 use profiler_common::tcp;
-use profiler_common::wait::WAITS;
 
 use super::describe::{books, describe, state_of};
 use super::thread::{Thread, thread_of};
@@ -21,7 +20,7 @@ use crate::kernel::{Hook, Object, TYPED, now, offset};
 /// What a [`CallRecord`] has more than a [`CallCount`].
 type Rest = [u64; (size_of::<CallRecord>() - size_of::<CallCount>()) / 8];
 
-static NO_WAITS: [u64; WAITS] = [0; WAITS];
+static NO_SUMS: TaskSums = TaskSums::EMPTY;
 static NO_REST: Rest = [0; size_of::<Rest>() / 8];
 
 /// The record of a thread that ends, with room for `N` calls.
@@ -29,7 +28,7 @@ static NO_REST: Rest = [0; size_of::<Rest>() / 8];
 struct LastRecord<const N: usize> {
     tag: u64,
     task: TaskRecord,
-    waits: [u64; WAITS],
+    sums: TaskSums,
     calls: [CallRecord; N],
 }
 
@@ -53,8 +52,8 @@ fn fill<const N: usize>(thread: *mut Thread, record: &TaskRecord) {
     unsafe {
         (*to).tag = tcp::exit::TASK;
         (*to).task = *record;
-        for wait in 0..WAITS {
-            write_volatile((&raw mut (*to).waits).cast::<u64>().add(wait), *waits(thread).cast::<u64>().add(wait));
+        for word in 0..size_of::<TaskSums>() / 8 {
+            write_volatile((&raw mut (*to).sums).cast::<u64>().add(word), *sums(thread).cast::<u64>().add(word));
         }
         for index in 0..IO_SLOTS {
             let from = io(thread, index);
@@ -121,7 +120,7 @@ extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
     record.wait_call = NO_CALL;
     let Some(thread) = thread_of(task) else {
         emit::write(meta, &raw const record);
-        emit::write(meta, &raw const NO_WAITS);
+        emit::write(meta, &raw const NO_SUMS);
         return 0;
     };
     seed(thread, task, record.state, now);
@@ -131,7 +130,7 @@ extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
     }
     record.calls = select(thread, begin_pass(meta).saturating_sub(1));
     emit::write(meta, &raw const record);
-    emit::write(meta, waits(thread));
+    emit::write(meta, sums(thread));
     write_calls(meta, thread);
     0
 }
@@ -177,8 +176,8 @@ fn selected(thread: *mut Thread) -> u32 {
 }
 
 #[inline(always)]
-fn waits(thread: *mut Thread) -> *mut [u64; WAITS] {
-    unsafe { &raw mut (*thread).waits }
+fn sums(thread: *mut Thread) -> *mut TaskSums {
+    unsafe { &raw mut (*thread).sums }
 }
 
 #[inline(always)]

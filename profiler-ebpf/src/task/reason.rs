@@ -97,7 +97,9 @@ fn in_io(thread: *mut Thread, task: Object, meaning: u32, kind: u32) -> u32 {
 fn in_call(meaning: u32, kind: u32, state: u32) -> u32 {
     match (meaning, kind) {
         (wait::RECEIVE | wait::SEND | wait::CONNECT, kind::TCP) => meaning,
-        (wait::SEND, kind::REGULAR | kind::DIRECTORY) if state & UNINTERRUPTIBLE != 0 => wait::JOURNAL,
+        (wait::SEND, kind::REGULAR | kind::DIRECT | kind::MEMORY | kind::DIRECTORY) if state & UNINTERRUPTIBLE != 0 => {
+            wait::JOURNAL
+        }
         (wait::RECEIVE | wait::SEND | wait::CONNECT, kind) if is_storage(kind) || kind == kind::UNKNOWN => wait::OTHER,
         (wait::RECEIVE | wait::SEND | wait::CONNECT, _) => wait::PIPE,
         _ => meaning,
@@ -106,7 +108,7 @@ fn in_call(meaning: u32, kind: u32, state: u32) -> u32 {
 
 #[inline(always)]
 fn is_storage(kind: u32) -> bool {
-    matches!(kind, kind::REGULAR | kind::DIRECTORY | kind::BLOCK)
+    matches!(kind, kind::REGULAR | kind::DIRECT | kind::MEMORY | kind::DIRECTORY | kind::BLOCK)
 }
 
 /// A read, if it has asked storage for something since its last wait for I/O.

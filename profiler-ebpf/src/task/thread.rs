@@ -4,7 +4,7 @@
 
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CallCount, CallRecord, IO_SLOTS, OTHER_SLOTS};
-use profiler_common::wait::WAITS;
+use profiler_common::task::TaskSums;
 
 use crate::emit::lost;
 use crate::kernel::Object;
@@ -69,8 +69,8 @@ pub struct Thread {
     pub pauses: u32,
     /// Slots that the iterator is about to write, a bit for each: the verifier must not know them.
     pub changed: u32,
-    /// Blocked time of all finished waits by [`Self::wait`].
-    pub waits: [u64; WAITS],
+    /// See there.
+    pub sums: TaskSums,
     /// Its calls that move data or wait.
     pub io: [CallRecord; IO_SLOTS],
     /// Its other calls.

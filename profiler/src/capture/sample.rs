@@ -157,6 +157,7 @@ fn any_task(random: &mut Random) -> TaskRow {
         major_faults: random.int(),
         storage_read_bytes: random.maybe(Random::int),
         storage_write_bytes: random.maybe(Random::int),
+        pages: random.maybe(Random::ints),
         comm: random.text(),
     }
 }
@@ -273,6 +274,7 @@ fn any_host(random: &mut Random) -> HostRow {
         disks: random.some(|random| (random.int32(), disk(random))).into_iter().collect(),
         memory_available_bytes: random.int(),
         dirty_bytes: random.int(),
+        refaulted_pages: random.maybe(Random::int),
     }
 }
 

@@ -67,6 +67,7 @@ columns! {
         13 => quality.programs_ns: Option<u64> as Plain,
         14 => quality.drain_ns: u64 as Plain,
         15 => quality.notes: Vec<String> as Plain,
+        16 => host.refaulted_pages: Option<u64> as Plain,
     }
 
     TaskRow = 2 {
@@ -100,6 +101,7 @@ columns! {
         28 => waker_pid: Option<u32> as Plain,
         29 => waker_start_ns: Option<u64> as Plain,
         30 => reclaim_cpu_ns: u64 as Plain,
+        31 => pages: Option<[u64; 8]> as Plain,
     }
 
     CallRow = 3 {

@@ -1,21 +1,24 @@
 //! Table of what processes do to kinds of files.
 
-use profiler_common::file::kind;
+use profiler_common::file::{PAGE_BYTES, kind, page};
 
 use super::disk::average;
-use super::grid::{CALLS, Ctx, Field, Grid, LATENCIES, Need, SWITCHES, field, heaviest_first, needs};
+use super::grid::{CALLS, Ctx, DROPS, Field, Grid, LATENCIES, Need, PAGES, SWITCHES, field, heaviest_first, needs};
 use super::syscall::sampled;
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
-use crate::model::file::{FileUse, files, kind_name};
+use crate::model::file::{FileUse, cached_reads, files, kind_name};
+use crate::model::process::Process;
+use crate::model::task::Usage;
 use crate::model::time::Recent;
 
 /// One row per process and kind of file.
 pub(super) struct Files;
 
 /// What a process did to a kind of file.
-pub(super) struct FileRow {
+pub(super) struct FileRow<'a> {
     process: ProcessKey,
+    of: &'a Process,
     kind: u32,
     usage: Recent<FileUse>,
 }
@@ -28,7 +31,8 @@ const FIELDS: &[Field<Files>] = &[
         "KIND",
         12,
         0,
-        "What is behind the descriptor: file, directory, block device, character device, pipe, socket, event fd.",
+        "What is behind the descriptor: file, file opened for direct I/O, file in memory (tmpfs, /proc), directory, block device, character device, \
+         pipe, socket, event fd.",
         |row, _| Value::Text(kind_name(row.kind).into()),
     ),
     field("file.reads_s", "READS/s", 7, 70, "Reading calls that returned per second.", |row, ctx| {
@@ -40,6 +44,40 @@ const FIELDS: &[Field<Files>] = &[
     field("file.read_size_bytes", "RD SIZE", 7, 120, "Bytes per reading call, on average.", |row, ctx| {
         read_size(row, ctx)
     }),
+    needs(
+        CALLS,
+        field(
+            "file.hit_ratio",
+            "HIT",
+            6,
+            130,
+            "Share of the bytes that calls read through the page cache that they found there.",
+            |row, ctx| if row.kind == kind::REGULAR { hits(row.of, ctx) } else { Value::None },
+        ),
+    ),
+    needs(
+        PAGES,
+        field(
+            "file.missed_bytes_s",
+            "MISS B/s",
+            8,
+            130,
+            "Bytes per second that were missed in the page cache and fetched, those ahead of reads included. Of block \
+             devices, with metadata of file systems.",
+            |row, ctx| moved(row, MISSED, &[page::DEVICE], ctx),
+        ),
+    ),
+    needs(
+        PAGES,
+        field(
+            "file.faulted_bytes_s",
+            "FLT B/s",
+            8,
+            140,
+            "Part of the missed bytes that page faults of user space on mapped files fetched.",
+            |row, ctx| moved(row, &[page::FAULT], &[], ctx),
+        ),
+    ),
     field("file.writes_s", "WRITES/s", 8, 70, "Writing calls that returned per second.", |row, ctx| {
         ctx.per_second(ctx.of(&row.usage).writes)
     }),
@@ -53,6 +91,29 @@ const FIELDS: &[Field<Files>] = &[
         60,
         "Calls per second that make data durable: fsync, fdatasync, sync_file_range, syncfs.",
         |row, ctx| ctx.per_second(ctx.of(&row.usage).syncs),
+    ),
+    needs(
+        PAGES,
+        field(
+            "file.made_bytes_s",
+            "MADE B/s",
+            8,
+            150,
+            "Bytes per second of pages that came into the page cache because it wrote them, not by a read.",
+            |row, ctx| moved(row, &[page::WRITTEN], &[], ctx),
+        ),
+    ),
+    needs(
+        DROPS,
+        field(
+            "file.dropped_bytes_s",
+            "DROP B/s",
+            8,
+            150,
+            "Bytes per second that it took out of the page cache: it needed memory, cut or deleted a file, or said that \
+             it does not need it.",
+            |row, ctx| moved(row, &[page::DROPPED], &[page::DEVICE_DROPPED], ctx),
+        ),
     ),
     needs(
         SWITCHES,
@@ -125,17 +186,17 @@ const FIELDS: &[Field<Files>] = &[
 ];
 
 impl Grid for Files {
-    type Row<'a> = FileRow;
+    type Row<'a> = FileRow<'a>;
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
 
     const ROWS: &'static [Need] = &[CALLS];
 
-    fn rows(ctx: &Ctx<'_>, scope: &Scope) -> Vec<(Subject, FileRow)> {
+    fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, FileRow<'a>)> {
         let mut rows = Vec::new();
         for (process, of) in scope.processes(ctx.model) {
             for (kind, usage) in files(of, &ctx.model.calls) {
-                rows.push((Subject::File(process, kind), FileRow { process, kind, usage }));
+                rows.push((Subject::File(process, kind), FileRow { process, of, kind, usage }));
             }
         }
         heaviest_first(&mut rows, |row| weight_ns(row, ctx));
@@ -144,14 +205,59 @@ impl Grid for Files {
 }
 
 /// Blocked time that is no waiting for a peer, and bytes at 1 ns each (a copy runs at about 1 GB/s and more).
-fn weight_ns(row: &FileRow, ctx: &Ctx<'_>) -> u64 {
+fn weight_ns(row: &FileRow<'_>, ctx: &Ctx<'_>) -> u64 {
     let usage = ctx.of(&row.usage);
-    let storage = matches!(row.kind, kind::REGULAR | kind::DIRECTORY | kind::BLOCK);
+    let storage = matches!(row.kind, kind::REGULAR | kind::DIRECT | kind::MEMORY | kind::DIRECTORY | kind::BLOCK);
     let read_ns = if storage { usage.read_blocked_ns } else { 0 };
     read_ns + usage.write_blocked_ns + usage.sync_blocked_ns + usage.read_bytes + usage.written_bytes
 }
 
-fn read_size(row: &FileRow, ctx: &Ctx<'_>) -> Value {
+fn read_size(row: &FileRow<'_>, ctx: &Ctx<'_>) -> Value {
     let usage = ctx.of(&row.usage);
     average(usage.read_bytes, usage.reads)
+}
+
+/// Ways in which pages of files are fetched.
+pub(super) const MISSED: &[usize] = &[page::READ, page::FAULT, page::OTHER];
+
+/// Bytes of pages that came or went in some ways, of files and of block devices: nothing else is in the page cache.
+fn moved(row: &FileRow<'_>, of_file: &[usize], of_device: &[usize], ctx: &Ctx<'_>) -> Value {
+    let usage = ctx.of(&row.of.usage);
+    match (row.kind, of_device) {
+        (kind::REGULAR, _) => page_bytes(usage, of_file, ctx),
+        (kind::BLOCK, [_, ..]) => page_bytes(usage, of_device, ctx),
+        _ => Value::None,
+    }
+}
+
+/// Bytes of pages that came or went in some ways.
+pub(super) fn page_bytes(usage: &Usage, ways: &[usize], ctx: &Ctx<'_>) -> Value {
+    match usage.pages {
+        Some(pages) => ctx.bytes_per_second(ways.iter().map(|way| pages[*way] * PAGE_BYTES).sum()),
+        None if usage.wall_ns == 0 => Value::None,
+        None => UNRECORDED,
+    }
+}
+
+const UNRECORDED: Value = Value::Unknown("the capture is from before it was recorded");
+
+/// Share of what was read through the page cache of files that was there. What nobody knows the kind of does not matter as
+/// long as it is little.
+pub(super) fn hits(process: &Process, ctx: &Ctx<'_>) -> Value {
+    const LITTLE: u64 = 200;
+    let (model, usage) = (ctx.model, ctx.of(&process.usage));
+    let (read, unknown) = cached_reads(process, &model.calls, model.window);
+    if model.quality.is_missing(PAGES.probe) {
+        return Value::Unknown(PAGES.why);
+    }
+    match usage.pages {
+        None if read == 0 => Value::None,
+        None => UNRECORDED,
+        Some(_) if unknown * LITTLE > read => Value::Unknown("the kind of what it read is not known"),
+        Some(_) if read == 0 => Value::None,
+        Some(pages) => match read.checked_sub(pages[page::READ] * PAGE_BYTES) {
+            Some(found) => Value::ratio(found, read),
+            None => Value::Unknown("more was fetched than was read, ahead of reads that did not come"),
+        },
+    }
 }

@@ -80,6 +80,10 @@ pub(super) const SWITCHES: Need = Need { probe: "sched_switch", why: "the probe 
 pub(super) const WAKERS: Need = Need { probe: "sched_waking", why: "the probe sched_waking is missing" };
 pub(super) const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exit is missing" };
 pub(super) const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
+pub(super) const PAGES: Need =
+    Need { probe: "mm_filemap_add_to_page_cache", why: "the probe mm_filemap_add_to_page_cache is missing" };
+pub(super) const DROPS: Need =
+    Need { probe: "mm_filemap_delete_from_page_cache", why: "the probe mm_filemap_delete_from_page_cache is missing" };
 pub(super) const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };
 pub(super) const REQUESTS: Need = Need { probe: "block_rq_complete", why: "the probe block_rq_complete is missing" };
 pub(super) const REQUEUES: Need = Need { probe: "block_rq_requeue", why: "the probe block_rq_requeue is missing" };

@@ -2,7 +2,8 @@
 
 use profiler_common::syscall::class;
 
-use super::grid::{CALLS, Ctx, Field, Grid, Need, SWITCHES, THREADS, field, heaviest_first, needs};
+use super::file::{MISSED, hits, page_bytes};
+use super::grid::{CALLS, Ctx, Field, Grid, Need, PAGES, SWITCHES, THREADS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
 use crate::model::process::Process;
@@ -149,6 +150,29 @@ const FIELDS: &[Field<Processes>] = &[
             60,
             "Bytes per second that writing calls took, to files of all kinds.",
             |row, ctx| ctx.bytes_per_second(row.written_bytes),
+        ),
+    ),
+    needs(
+        PAGES,
+        field(
+            "file.missed_bytes_s",
+            "MISS/s",
+            7,
+            110,
+            "Bytes per second of files that it missed in the page cache and fetched, those ahead of its reads \
+             included.",
+            |row, ctx| page_bytes(row.usage, MISSED, ctx),
+        ),
+    ),
+    needs(
+        CALLS,
+        field(
+            "file.hit_ratio",
+            "HIT",
+            6,
+            110,
+            "Share of the bytes that calls read through the page cache of files that they found there.",
+            |row, ctx| hits(row.process, ctx),
         ),
     ),
     needs(

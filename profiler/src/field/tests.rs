@@ -1,12 +1,12 @@
 //! Tables over small models.
 
 use profiler_common::disk::op;
-use profiler_common::file::kind;
+use profiler_common::file::{PAGE_BYTES, kind, page};
 use profiler_common::wait;
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
 use crate::batch::{
-    Batch, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, Machine, ProbeStatus, ProcessKey, TaskRow,
+    Batch, CallRow, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, Machine, ProbeStatus, ProcessKey, TaskRow,
 };
 use crate::model::fixture::{
     EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, listener, log2, machine, model,
@@ -267,6 +267,47 @@ fn a_missing_probe_makes_its_metrics_unknown() {
     // Of threads that have ended, nobody knows.
     assert_eq!(cell(&processes, 0, "cpu.on_ratio"), &Value::Unknown(why));
     assert_eq!((processes.incomplete, sheet(Table::Disks).incomplete), (Some(why), None));
+}
+
+#[test]
+fn the_hit_ratio_is_a_share_or_unknown_with_a_reason() {
+    const SENDFILE: u32 = 40;
+    let hits = |pages: Option<[u64; 8]>, calls: Vec<CallRow>| {
+        let told = Batch { tasks: vec![TaskRow { pages, ..thread(process(7), 7, 0) }], calls, ..batch(0) };
+        let mut machine = machine();
+        machine.call_names.insert(SENDFILE, "sendfile".into());
+        let mut model = Model::new(machine, Window::Recent);
+        model.apply(&told);
+        cell(&sheet(&model, Table::Processes, &Scope::default()), 0, "file.hit_ratio").clone()
+    };
+    let read = |kind, bytes| calls(process(7), READ, kind, 1, bytes, 0);
+    let missed = |pages| Some(std::array::from_fn(|way| if way == page::READ { pages } else { 9 }));
+    assert_eq!(hits(missed(1), vec![read(kind::REGULAR, 4 * PAGE_BYTES)]), Value::Ratio(0.75));
+    let sent = calls(process(7), SENDFILE, kind::TCP, 1, 4 * PAGE_BYTES, 0);
+    assert_eq!(hits(missed(1), vec![read(kind::REGULAR, 4 * PAGE_BYTES), sent]), Value::Ratio(0.875));
+    assert_eq!(hits(missed(1), vec![read(kind::DIRECT, 4 * PAGE_BYTES)]), Value::None);
+    for (pages, kind) in [(missed(5), kind::REGULAR), (missed(1), kind::UNKNOWN), (None, kind::REGULAR)] {
+        assert!(matches!(hits(pages, vec![read(kind, 4 * PAGE_BYTES)]), Value::Unknown(_)), "{pages:?} {kind}");
+    }
+    let without = sheet(&without("mm_filemap_add_to_page_cache"), Table::Processes, &Scope::default());
+    assert_eq!(
+        cell(&without, 0, "file.hit_ratio"),
+        &Value::Unknown("the probe mm_filemap_add_to_page_cache is missing")
+    );
+}
+
+#[test]
+fn what_is_mapped_has_a_row_of_files_without_a_call() {
+    let pages = Some([0, 3, 0, 0, 2, 0, 0, 0]);
+    let told = Batch { tasks: vec![TaskRow { pages, ..thread(process(7), 7, 0) }], ..batch(0) };
+    let sheet = sheet(&model(Window::Recent, &[told]), Table::Files, &Scope::default());
+    let bytes = |row, id| cell(&sheet, row, id).clone();
+    assert_eq!(bytes(0, "file.faulted_bytes_s"), Value::BytesPerSecond(3.0 * 4096.0));
+    assert_eq!(
+        [0, 1].map(|row| bytes(row, "file.missed_bytes_s")),
+        [3.0, 2.0].map(|n| Value::BytesPerSecond(n * 4096.0))
+    );
+    assert_eq!([0, 1].map(|row| bytes(row, "file.kind").to_string()), ["file", "block device"]);
 }
 
 #[test]

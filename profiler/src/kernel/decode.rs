@@ -6,9 +6,8 @@ use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
-use profiler_common::task::TaskRecord;
+use profiler_common::task::{TaskRecord, TaskSums};
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord};
-use profiler_common::wait::WAITS;
 
 /// A record without padding or invalid bit patterns.
 ///
@@ -47,7 +46,7 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for [u32; LINEAR8_SLOTS] {}
 
 // SAFETY: as above.
-unsafe impl Plain for [u64; WAITS] {}
+unsafe impl Plain for TaskSums {}
 
 /// The next record, or `None` when fewer bytes are left.
 pub fn take<T: Plain>(from: &mut impl Buf) -> Option<T> {

@@ -8,11 +8,12 @@ use crate::kernel::load::NATIVE;
 use crate::kernel::support;
 
 /// Hooks that have an empty program.
-pub const HOOKS: [&str; 8] = [
+pub const HOOKS: [&str; 9] = [
     "sys_enter",
     "sys_exit",
     "sched_switch",
     "sched_waking",
+    "mm_filemap_add_to_page_cache",
     "block_rq_issue",
     "block_rq_complete",
     "contention_begin",

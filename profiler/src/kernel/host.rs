@@ -18,6 +18,8 @@ use crate::kernel::support::clock_tick_ns;
 const PRESSURES: [&str; 3] = ["cpu", "io", "memory"];
 /// The one among the counters of [`NET`] that is a state: established connections now.
 const STATE: &str = "CurrEstab";
+/// The one of `/proc/vmstat` that is kept: pages of files (5.9, 170b04b7ae49).
+const REFAULTS: &str = "workingset_refault_file";
 /// Names of devices that are remembered. When full: all are looked up again.
 const DEVICES_MAX: usize = 4096;
 
@@ -107,6 +109,7 @@ impl Host {
             stat: files.stat.read(buffer).and_then(|text| parse::stat(text, self.tick_ns)),
             pressure: files.pressure.each_ref().map(|file| file.read(buffer).and_then(parse::pressure)),
             memory: files.memory.read(buffer).and_then(parse::memory),
+            refaulted_pages: files.vm.read(buffer).and_then(|text| parse::vm(text, REFAULTS)),
             ..Reading::default()
         };
         for file in &files.net {
@@ -133,6 +136,7 @@ struct Reading {
     net: BTreeMap<&'static str, u64>,
     disks: Option<BTreeMap<u32, DiskStat>>,
     memory: Option<Memory>,
+    refaulted_pages: Option<u64>,
 }
 
 impl Reading {
@@ -156,6 +160,10 @@ impl Reading {
             disks: self.disks_since(before),
             memory_available_bytes: memory.available_bytes,
             dirty_bytes: memory.dirty_bytes,
+            refaulted_pages: self
+                .refaulted_pages
+                .zip(before.refaulted_pages)
+                .map(|(now, before)| now.saturating_sub(before)),
         }
     }
 
@@ -181,6 +189,7 @@ impl Reading {
         missing(self.pressure.iter().any(Option::is_some), "pressure (`/proc/pressure`; PSI is off in this kernel)");
         missing(self.disks.is_some(), "the kernel's own disk counters (`/proc/diskstats`)");
         missing(self.memory.is_some(), "available and dirty memory (`/proc/meminfo`)");
+        missing(self.refaulted_pages.is_some(), "pages fetched again (`/proc/vmstat`)");
         let names = NET.iter().flat_map(|wanted| wanted.counters).map(|(_, name)| *name);
         let absent: Vec<_> = names.filter(|name| !self.net.contains_key(name)).collect();
         missing(absent.is_empty(), &format!("network counters {}", absent.join(", ")));
@@ -266,6 +275,7 @@ struct Files {
     net: [Reread; 2],
     disks: Reread,
     memory: Reread,
+    vm: Reread,
 }
 
 impl Files {
@@ -276,6 +286,7 @@ impl Files {
             net: ["snmp", "netstat"].map(|name| Reread::open(&format!("/proc/net/{name}"))),
             disks: Reread::open("/proc/diskstats"),
             memory: Reread::open("/proc/meminfo"),
+            vm: Reread::open("/proc/vmstat"),
         }
     }
 }
@@ -309,7 +320,7 @@ mod tests {
         assert_eq!(row.pressure, PRESSURES.map(|name| (name.to_owned(), None)).into());
         assert!(row.net.is_empty() && row.disks.is_empty());
         let notes = Reading::default().notes();
-        assert_eq!(notes.len(), 5, "{notes:?}");
+        assert_eq!(notes.len(), 6, "{notes:?}");
     }
 
     #[test]

@@ -68,7 +68,10 @@ const TASK: &[&str] = &[
     "fdt_max",
     "file_inode",
     "file_private",
+    "file_flags",
     "inode_mode",
+    "inode_super",
+    "super_magic",
     "socket_sk",
     "sock_family",
     "sock_protocol",
@@ -86,12 +89,30 @@ const CALL: &[&str] = &[
     "fdt_max",
     "file_inode",
     "file_private",
+    "file_flags",
     "inode_mode",
+    "inode_super",
+    "super_magic",
     "socket_sk",
     "sock_family",
     "sock_protocol",
     "regs_call",
     "regs_arg0",
+];
+
+const PAGE: &[&str] = &[
+    "page_flags",
+    "page_mapping",
+    "folio_pages|page_pages",
+    "mapping_inode",
+    "inode_mode",
+    "inode_super",
+    "super_magic",
+    "inode_owner",
+    "task_pid",
+    "task_flags",
+    "task_stack",
+    "regs_call",
 ];
 
 const REQUEST: &[&str] = &[
@@ -208,6 +229,8 @@ pub const PROBES: &[Probe] = &[
         ..hook("sys_exit", CALL, "system calls, file reads, writes and syncs, and which of them block")
     },
     Probe { after: Some("sys_exit"), ..sampled("sys_enter", &[], "latency of calls that do not block") },
+    hook("mm_filemap_add_to_page_cache", PAGE, "which reads miss the page cache"),
+    hook("mm_filemap_delete_from_page_cache", PAGE, "what leaves the page cache, and who takes it out"),
     hook("block_rq_complete", REQUEST, "block requests and their times, but for what /proc/diskstats counts"),
     // A request that nobody sees complete would be in flight for ever.
     Probe {

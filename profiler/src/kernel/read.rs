@@ -228,9 +228,9 @@ impl Kernel {
             match take::<u64>(&mut bytes) {
                 Some(exit::TASK) => {
                     let mut calls = Vec::new();
-                    let Some((record, waits)) = take_thread(&mut bytes, &mut calls) else { continue };
+                    let Some((record, sums)) = take_thread(&mut bytes, &mut calls) else { continue };
                     let pending = &mut self.pending;
-                    let row = self.threads.observe(&record, &waits, &calls, &[], &self.interval, &mut pending.calls);
+                    let row = self.threads.observe(&record, &sums, &calls, &[], &self.interval, &mut pending.calls);
                     pending.facts.extend(self.names.process(&seen(&record, &row.comm, true)));
                     pending.tasks.push(row);
                 }
@@ -256,7 +256,7 @@ impl Kernel {
         let mut bytes = self.buffer.as_slice();
         let mut calls: Vec<CallRecord> = Vec::new();
         let mut waits = Waits::default();
-        while let Some((mut record, times)) = take_thread(&mut bytes, &mut calls) {
+        while let Some((mut record, sums)) = take_thread(&mut bytes, &mut calls) {
             if !self.sees_switches {
                 // What is open stays open: nobody sees its end.
                 (record.off_since_ns, record.preempted_ns, record.throttled_ns, record.excess_ns) = (0, 0, 0, 0);
@@ -264,7 +264,7 @@ impl Kernel {
             }
             let pending = &mut self.pending;
             let partial = partials.get(&record.tid).map_or(&[][..], Vec::as_slice);
-            let mut row = self.threads.observe(&record, &times, &calls, partial, &self.interval, &mut pending.calls);
+            let mut row = self.threads.observe(&record, &sums, &calls, partial, &self.interval, &mut pending.calls);
             if record.tid == record.pid {
                 self.namespaces.saw(record.netns, record.pid);
                 pending.facts.extend(self.names.process(&seen(&record, &row.comm, false)));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::file::kind;
+use profiler_common::file::{kind, page};
 use profiler_common::syscall::class;
 
 use crate::batch::Hist;
+use crate::model::Window;
 use crate::model::process::Process;
 use crate::model::syscall::{CallTable, CallUse, kind_of};
 use crate::model::time::{Recent, Reset};
@@ -82,6 +83,12 @@ pub fn files(process: &Process, table: &CallTable) -> BTreeMap<u32, Recent<FileU
             file.sum.absorb(class, &call.sum);
         }
     }
+    // What is mapped is read without a call, and metadata by calls on something else.
+    for kind in [kind::REGULAR, kind::BLOCK] {
+        if moved(process.usage.sum.pages, kind) {
+            files.entry(kind).or_default();
+        }
+    }
     files
 }
 
@@ -96,12 +103,38 @@ pub fn storage<'a>(processes: impl IntoIterator<Item = &'a Process>, table: &Cal
     sum
 }
 
+/// Bytes that calls of a process read through the page cache of files, and bytes that they read of something unknown.
+#[must_use]
+pub fn cached_reads(process: &Process, table: &CallTable, window: Window) -> (u64, u64) {
+    let (mut cached, mut unknown) = (0, 0);
+    for (key, call) in &process.calls {
+        let bytes = call.of(window).bytes;
+        match (table.class(*key), kind_of(*key)) {
+            (class::READ, kind::REGULAR) => cached += bytes,
+            (class::READ, kind::UNKNOWN) => unknown += bytes,
+            // Its first argument is what it writes to.
+            (class::WRITE, _) if table.name(*key) == "sendfile" => cached += bytes,
+            _ => {}
+        }
+    }
+    (cached, unknown)
+}
+
+/// Whether pages of a kind of file moved into the page cache or out of it.
+fn moved(pages: Option<[u64; page::WAYS]>, kind: u32) -> bool {
+    let of_device = |way| matches!(way, page::DEVICE | page::DEVICE_DROPPED);
+    let mut ways = pages.into_iter().flatten().enumerate();
+    ways.any(|(way, count)| count > 0 && of_device(way) == (kind == kind::BLOCK))
+}
+
 /// A kind's name.
 #[must_use]
 pub fn kind_name(kind: u32) -> &'static str {
     match kind {
         kind::NONE => "none",
         kind::REGULAR => "file",
+        kind::DIRECT => "file, direct",
+        kind::MEMORY => "memory file",
         kind::DIRECTORY => "directory",
         kind::BLOCK => "block device",
         kind::CHARACTER => "character device",

@@ -68,6 +68,7 @@ pub(crate) fn batch(number: u64) -> Batch {
     let idle = Some(Pressure::default());
     batch.host.pressure = [("cpu", idle), ("io", idle), ("memory", idle)].map(|(name, p)| (name.into(), p)).into();
     batch.host.net = BTreeMap::from([("RetransSegs".into(), 0), ("ListenOverflows".into(), 0)]);
+    batch.host.refaulted_pages = Some(0);
     batch.host.disks = BTreeMap::from([(SDA, DiskStat::default())]);
     batch.quality.self_cpu_ns = 5 * MS;
     batch.quality.programs_ns = Some(2 * MS);
@@ -102,6 +103,7 @@ pub(crate) fn thread(key: ProcessKey, tid: u32, cpu_ns: u64) -> TaskRow {
         wait: Some(wait::POLL),
         waits: std::array::from_fn(|kind| if kind == wait::POLL as usize { SECOND - cpu_ns } else { 0 }),
         switches_voluntary: 100,
+        pages: Some([0; 8]),
         comm: format!("thread-{tid}"),
         ..TaskRow::default()
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{DiskStat, HostRow, Pressure};
+use crate::model::task::add_known;
 use crate::model::time::{Recent, Reset, Tally};
 
 /// The kernel's own counters over the last interval and the window.
@@ -44,6 +45,7 @@ impl Tally<HostRow> for HostRow {
         self.uninterruptible = row.uninterruptible;
         self.memory_available_bytes = row.memory_available_bytes;
         self.dirty_bytes = row.dirty_bytes;
+        add_known(&mut self.refaulted_pages, row.refaulted_pages);
         for (name, pressure) in &row.pressure {
             with(&mut self.pressure, name, |sum| {
                 if let Some(Pressure { some_ns, full_ns }) = pressure {

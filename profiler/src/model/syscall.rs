@@ -170,7 +170,8 @@ impl CallTable {
     /// Whether being blocked in the call is waiting for storage: a file, a device, or data made durable.
     #[must_use]
     pub fn is_storage(&self, key: u32) -> bool {
-        let on_storage = matches!(kind_of(key), kind::REGULAR | kind::DIRECTORY | kind::BLOCK);
+        let on_storage =
+            matches!(kind_of(key), kind::REGULAR | kind::DIRECT | kind::MEMORY | kind::DIRECTORY | kind::BLOCK);
         match self.class(key) {
             class::SYNC => true,
             class::READ | class::WRITE => on_storage,

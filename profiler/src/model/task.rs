@@ -1,5 +1,6 @@
 //! Where wall time goes, per thread and summed per process.
 
+use profiler_common::file::page::WAYS;
 use profiler_common::wait::{self, WAITS};
 
 use crate::batch::TaskRow;
@@ -43,6 +44,8 @@ pub struct Usage {
     pub storage_read_bytes: Option<u64>,
     /// Bytes made dirty or written directly.
     pub storage_write_bytes: Option<u64>,
+    /// Pages moved into the page cache or out of it, by [`profiler_common::file::page`].
+    pub pages: Option<[u64; WAYS]>,
 }
 
 impl Usage {
@@ -94,6 +97,7 @@ impl Tally<TaskRow> for Usage {
         self.major_faults += row.major_faults;
         add_known(&mut self.storage_read_bytes, row.storage_read_bytes);
         add_known(&mut self.storage_write_bytes, row.storage_write_bytes);
+        add_known_each(&mut self.pages, row.pages);
     }
 }
 
@@ -116,13 +120,21 @@ impl Tally<Usage> for Usage {
         self.major_faults += other.major_faults;
         add_known(&mut self.storage_read_bytes, other.storage_read_bytes);
         add_known(&mut self.storage_write_bytes, other.storage_write_bytes);
+        add_known_each(&mut self.pages, other.pages);
     }
 }
 
 /// Adds what is known. Whether it is known depends on the kernel, not on the thread, so a sum never mixes the two.
-fn add_known(sum: &mut Option<u64>, row: Option<u64>) {
+pub(super) fn add_known(sum: &mut Option<u64>, row: Option<u64>) {
     if let Some(count) = row {
         *sum = Some(sum.unwrap_or(0) + count);
+    }
+}
+
+/// The same element by element.
+fn add_known_each(sum: &mut Option<[u64; WAYS]>, row: Option<[u64; WAYS]>) {
+    if let Some(row) = row {
+        add_each(sum.get_or_insert_default(), &row);
     }
 }
 

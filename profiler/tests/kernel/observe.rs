@@ -165,6 +165,11 @@ impl<T> Seen<T> {
         self.tasks(pid).map(value).sum()
     }
 
+    /// Pages that a process moved in some way, one of [`profiler_common::file::page`].
+    pub fn pages(&self, pid: u32, way: usize) -> u64 {
+        self.tasks(pid).map(|row| row.pages.unwrap()[way]).sum()
+    }
+
     /// No count is missing. Clocks that disagreed for some thread of the host say nothing about ours, nor do requests of
     /// whatever disk: tests of disks look at those. Where programs can be preempted, others miss calls meanwhile.
     pub fn assert_counts_whole(&self) {

@@ -82,6 +82,7 @@ const ROWS: &[&str] = &[
     "guest::network::",
     "disk::random_reads",
     "file::",
+    "page::pages_that_are_written",
     "life::the_last_process",
     "syscall::strace",
     "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",

@@ -62,6 +62,7 @@ fn task(random: &mut Random, index: u32) -> TaskRow {
         blocked_ns: 1_000_003_141,
         storage_read_bytes: Some(0),
         storage_write_bytes: Some(0),
+        pages: Some([0; 8]),
         comm: format!("worker-{}", index % 200),
         ..TaskRow::default()
     };

@@ -1,7 +1,8 @@
 //! Threads: their books as differences, and the calls that they made.
 
+use profiler_common::file::page::WAYS;
 use profiler_common::syscall::CallRecord;
-use profiler_common::task::{NO_CALL, TaskRecord, state};
+use profiler_common::task::{NO_CALL, TaskRecord, TaskSums, state};
 use profiler_common::wait::WAITS;
 
 use crate::batch::{ProcessKey, TaskRow, Timestamp};
@@ -37,6 +38,7 @@ struct Known {
     major_faults: u64,
     storage_read_bytes: u64,
     storage_write_bytes: u64,
+    pages: [u64; WAYS],
     calls: Reported,
 }
 
@@ -63,7 +65,7 @@ impl Threads {
     pub fn observe(
         &mut self,
         record: &TaskRecord,
-        waits: &[u64; WAITS],
+        sums: &TaskSums,
         stored: &[CallRecord],
         partial: &[CallRecord],
         interval: &Interval,
@@ -73,10 +75,10 @@ impl Threads {
         let key = (record.tid, record.start_ns);
         let start = interval.monotonic(record.start_ns);
         let pass = self.pass;
-        let known = self.known.entry(key).or_insert_with(|| Known::new(process, record, waits, start, interval));
+        let known = self.known.entry(key).or_insert_with(|| Known::new(process, record, sums, start, interval));
         known.pass = pass;
         known.process = process;
-        let row = known.row(record, waits);
+        let row = known.row(record, sums);
         known.calls.observe(process, record, stored, partial, calls);
         if record.state == state::ENDED {
             self.known.remove(&key);
@@ -87,19 +89,14 @@ impl Threads {
 
 impl Known {
     /// Before its first reading: nothing, if it was born while we watched; else what it had by then does not count.
-    fn new(
-        process: ProcessKey,
-        record: &TaskRecord,
-        waits: &[u64; WAITS],
-        start: Timestamp,
-        interval: &Interval,
-    ) -> Self {
-        let before = if start > interval.watched_since { TaskRecord::default() } else { *record };
+    fn new(process: ProcessKey, record: &TaskRecord, sums: &TaskSums, start: Timestamp, interval: &Interval) -> Self {
+        let born = start > interval.watched_since;
+        let (before, sums) = if born { (TaskRecord::default(), TaskSums::EMPTY) } else { (*record, *sums) };
         Self {
             process,
             pass: 0,
             at: start.max(interval.watched_since).max(interval.from.min(Timestamp(record.at_ns))),
-            told: times(&before, if start > interval.watched_since { &[0; WAITS] } else { waits }),
+            told: times(&before, &sums.waits),
             blocked_ns: before.blocked_ns + before.open_wait_ns,
             user_ns: before.user_ns,
             system_ns: before.system_ns,
@@ -110,13 +107,14 @@ impl Known {
             major_faults: before.major_faults,
             storage_read_bytes: before.storage_read_bytes,
             storage_write_bytes: before.storage_write_bytes,
+            pages: sums.pages,
             calls: Reported::default(),
         }
     }
 
-    fn row(&mut self, record: &TaskRecord, waits: &[u64; WAITS]) -> TaskRow {
+    fn row(&mut self, record: &TaskRecord, sums: &TaskSums) -> TaskRow {
         let waiting_ns = waiting_ns(record);
-        let grown = tell(&mut self.told, &times(record, waits));
+        let grown = tell(&mut self.told, &times(record, &sums.waits));
         let waits = *grown.last_chunk::<WAITS>().unwrap_or(&[0; WAITS]);
         TaskRow {
             process: self.process,
@@ -143,6 +141,7 @@ impl Known {
             major_faults: growth(&mut self.major_faults, record.major_faults),
             storage_read_bytes: optional(&mut self.storage_read_bytes, record.storage_read_bytes),
             storage_write_bytes: optional(&mut self.storage_write_bytes, record.storage_write_bytes),
+            pages: Some(std::array::from_fn(|way| growth(&mut self.pages[way], sums.pages[way]))),
             comm: text(&record.comm),
             // Named once all threads are known.
             ..TaskRow::default()
@@ -204,12 +203,12 @@ fn tell(told: &mut Times, now: &Times) -> Times {
     grown
 }
 
-/// The next record of a thread with what follows it: its times by kind of wait, and its calls.
-pub fn take_thread(bytes: &mut &[u8], calls: &mut Vec<CallRecord>) -> Option<(TaskRecord, [u64; WAITS])> {
-    let (record, waits) = (take::<TaskRecord>(bytes)?, take(bytes)?);
+/// The next record of a thread with what follows it: its sums, and its calls.
+pub fn take_thread(bytes: &mut &[u8], calls: &mut Vec<CallRecord>) -> Option<(TaskRecord, TaskSums)> {
+    let (record, sums) = (take::<TaskRecord>(bytes)?, take(bytes)?);
     calls.clear();
     calls.extend((0..record.calls).map_while(|_| take::<CallRecord>(bytes)));
-    Some((record, waits))
+    Some((record, sums))
 }
 
 /// How long the wait has lasted that the thread is in.
@@ -227,7 +226,7 @@ fn optional(last: &mut u64, now: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const NO_WAITS: [u64; WAITS] = [0; WAITS];
+    const NO_SUMS: TaskSums = TaskSums::EMPTY;
 
     fn interval(from: u64, until: u64) -> Interval {
         Interval { from: Timestamp(from), until: Timestamp(until), boot_offset_ns: 0, watched_since: Timestamp(100) }
@@ -241,9 +240,9 @@ mod tests {
     fn a_thread_from_before_starts_at_its_first_reading_and_a_new_one_at_zero() {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
         let old = TaskRecord { cpu_ns: 50, ..record(200, 10) };
-        assert_eq!(threads.observe(&old, &NO_WAITS, &[], &[], &interval(100, 200), &mut calls).cpu_ns, 0);
+        assert_eq!(threads.observe(&old, &NO_SUMS, &[], &[], &interval(100, 200), &mut calls).cpu_ns, 0);
         let new = TaskRecord { cpu_ns: 50, ..record(200, 150) };
-        let row = threads.observe(&new, &NO_WAITS, &[], &[], &interval(100, 200), &mut calls);
+        let row = threads.observe(&new, &NO_SUMS, &[], &[], &interval(100, 200), &mut calls);
         assert_eq!((row.cpu_ns, row.wall_ns), (50, 50));
     }
 
@@ -252,16 +251,13 @@ mod tests {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
         let sleeping =
             |at| TaskRecord { state: state::SLEEPING, off_since_ns: 120, open_wait_ns: at - 120, ..record(at, 110) };
+        assert_eq!(threads.observe(&sleeping(200), &NO_SUMS, &[], &[], &interval(100, 200), &mut calls).blocked_ns, 80);
         assert_eq!(
-            threads.observe(&sleeping(200), &NO_WAITS, &[], &[], &interval(100, 200), &mut calls).blocked_ns,
-            80
-        );
-        assert_eq!(
-            threads.observe(&sleeping(300), &NO_WAITS, &[], &[], &interval(200, 300), &mut calls).blocked_ns,
+            threads.observe(&sleeping(300), &NO_SUMS, &[], &[], &interval(200, 300), &mut calls).blocked_ns,
             100
         );
         let awake = TaskRecord { state: state::RUNNING, blocked_ns: 190, ..record(400, 110) };
-        assert_eq!(threads.observe(&awake, &NO_WAITS, &[], &[], &interval(300, 400), &mut calls).blocked_ns, 10);
+        assert_eq!(threads.observe(&awake, &NO_SUMS, &[], &[], &interval(300, 400), &mut calls).blocked_ns, 10);
     }
 
     #[test]
@@ -283,8 +279,8 @@ mod tests {
     fn a_reused_id_is_another_thread() {
         let (mut threads, mut calls) = (Threads::default(), Calls::default());
         let first = TaskRecord { cpu_ns: 90, state: state::ENDED, ..record(200, 110) };
-        threads.observe(&first, &NO_WAITS, &[], &[], &interval(100, 200), &mut calls);
+        threads.observe(&first, &NO_SUMS, &[], &[], &interval(100, 200), &mut calls);
         let second = TaskRecord { cpu_ns: 5, ..record(300, 210) };
-        assert_eq!(threads.observe(&second, &NO_WAITS, &[], &[], &interval(200, 300), &mut calls).cpu_ns, 5);
+        assert_eq!(threads.observe(&second, &NO_SUMS, &[], &[], &interval(200, 300), &mut calls).cpu_ns, 5);
     }
 }

@@ -126,6 +126,12 @@ fn disk(line: &str) -> Option<(u32, &str, DiskStat)> {
     Some((device(major, minor), name, stat))
 }
 
+/// A counter of `/proc/vmstat`.
+#[must_use]
+pub fn vm(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
 /// `/proc/meminfo`.
 #[must_use]
 pub fn memory(text: &str) -> Option<Memory> {
@@ -210,6 +216,14 @@ mod tests {
             read,
             [(8 << 20, "sda", plain), (8 << 20 | 16, "sdb", discards), (254 << 20, "cciss/c0d0", flushes)]
         );
+    }
+
+    #[test]
+    fn a_counter_has_all_of_its_name() {
+        let text = "workingset_refault_anon 3\nworkingset_refault_file 7\nworkingset_refault 9\n";
+        assert_eq!(vm(text, "workingset_refault_file"), Some(7));
+        assert_eq!(vm(text, "workingset_refault"), Some(9));
+        assert_eq!(vm(text, "workingset"), None);
     }
 
     #[test]

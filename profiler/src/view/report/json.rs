@@ -84,6 +84,7 @@ fn host(model: &Model) -> Json {
         "tcp_events": events,
         "memory_available_bytes": row.memory_available_bytes,
         "dirty_bytes": row.dirty_bytes,
+        "refaulted_pages": row.refaulted_pages,
     })
 }
 

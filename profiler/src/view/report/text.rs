@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use profiler_common::file::PAGE_BYTES;
+
 use super::{cost, gap_ns, missing_because, utc, window_unix_ns};
 use crate::field::{Scope, Sheet, Table, Value, top};
 use crate::finding::{DETECTORS, Finding, undecided, unexplained};
@@ -72,6 +74,9 @@ fn load(model: &Model) -> String {
     let pressures: Vec<String> = pressures.collect();
     let known = if pressures.is_empty() { "unknown".into() } else { pressures.join(", ") };
     let _ = write!(text, "; some task stalled (PSI): {known}");
+    if let Some(pages) = model.host.row.sum.refaulted_pages {
+        let _ = write!(text, "; {} fetched again soon after eviction", Value::Bytes(pages * PAGE_BYTES));
+    }
     text
 }
 

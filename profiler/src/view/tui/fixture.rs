@@ -92,6 +92,8 @@ pub fn second(number: u64) -> Batch {
     for (task, comm) in batch.tasks.iter_mut().zip(["postgres", "walwriter", "checkpointer", "nginx", "restic"]) {
         task.comm = comm.into();
     }
+    batch.tasks[0].pages = Some([630, 40, 0, 760, 12, 900, 0, 0]);
+    batch.tasks[4].pages = Some([25_600, 0, 0, 0, 90, 20_000, 0, 0]);
     let mut read = calls(postgres, READ, kind::REGULAR, 4_200, 34_406_400, 0);
     read.latency = linear8(9_000, 42);
     batch.calls = vec![

@@ -14,6 +14,7 @@ use crate::kernel::child::{Child, Clock, Parent, fork, open, read_once, write_on
 use crate::kernel::device::LoopDevice;
 use crate::kernel::network::{Cable, SERVER, Told};
 use crate::kernel::observe::until;
+use crate::kernel::page::{forget, temporary};
 use crate::kernel::tcp::{ask, listen, quiet, send, serve};
 
 /// Port on which nobody listens.
@@ -26,6 +27,9 @@ const SLEEPS: u64 = 10;
 const READS: u64 = 200;
 /// By a process and over a connection that both end.
 const SHORT: usize = 500;
+
+/// From the disk, by way of the page cache.
+const FETCHED: usize = 256 << 10;
 
 /// No run takes longer, even where CPUs are emulated.
 const WHILE_NS: f64 = 120e9;
@@ -42,7 +46,7 @@ pub struct World {
 
 /// What lives until the last interval is over, and what is true.
 pub struct Said {
-    _alive: [Child; 6],
+    _alive: [Child; 7],
     pub claims: Vec<Claim>,
 }
 
@@ -80,13 +84,14 @@ impl World {
         let clock = tick(&mut claims);
         let worker = work(&mut claims);
         let [waker, woken] = wake(&mut claims);
+        let reader = fetch(&mut claims);
         end_soon(&self.cable, &mut claims);
         self.read_disk(&mut claims);
         self.write_disk(&mut claims);
         let [server, client] = self.talk(self.old_port + self.runs, &mut claims);
         // It sleeps since long ago.
         rest(worker.pid, &mut claims);
-        Said { _alive: [clock, worker, waker, woken, server, client], claims }
+        Said { _alive: [clock, worker, waker, woken, reader, server, client], claims }
     }
 
     fn read_disk(&self, claims: &mut Vec<Claim>) {
@@ -267,6 +272,28 @@ fn wake(claims: &mut Vec<Claim>) -> [Child; 2] {
     claim("process.comm", comm(woken.pid));
     claim("wait.waker", format!("{} ({})", comm(waker.pid), waker.pid));
     [waker, woken]
+}
+
+/// A process that reads a file that nobody has in memory, and then takes it out of there.
+fn fetch(claims: &mut Vec<Claim>) -> Child {
+    let file = temporary(FETCHED);
+    forget(&file);
+    let mut reader = fork(|parent| {
+        assert_eq!((&file).read(&mut vec![0; FETCHED]).unwrap(), FETCHED);
+        forget(&file);
+        parent.say([1]);
+        parent.hear();
+    });
+    reader.hear::<1>();
+    let mut claim = |table, cells: &[(&'static str, &str)], column, number: usize| {
+        let row = [("process.pid", reader.pid.to_string())].into_iter();
+        let row = row.chain(cells.iter().map(|(id, text)| (*id, (*text).to_owned()))).collect();
+        claims.push(Claim { table, row, column, truth: exactly(number as u64) });
+    };
+    claim(Table::Processes, &[], "file.missed_bytes_s", FETCHED);
+    claim(Table::Processes, &[], "file.hit_ratio", 0);
+    claim(Table::Files, &[("file.kind", "file")], "file.dropped_bytes_s", FETCHED);
+    reader
 }
 
 fn getppid(times: u64) {
