@@ -200,7 +200,7 @@ fn label(group: &[Member<'_>]) -> String {
 }
 
 /// Processes by the share of their time that `lost_ns` says, the greatest first.
-fn victims(model: &Model, lost_ns: impl Fn(&Process) -> u64) -> Vec<(ProcessKey, f64)> {
+fn victims(model: &Model, lost_ns: impl Fn(ProcessKey, &Process) -> u64) -> Vec<(ProcessKey, f64)> {
     losers(model, users(model), VICTIM_SHARE_MIN, lost_ns)
 }
 
@@ -209,10 +209,10 @@ fn losers<'a>(
     model: &Model,
     members: impl IntoIterator<Item = Member<'a>>,
     share_min: f64,
-    lost_ns: impl Fn(&Process) -> u64,
+    lost_ns: impl Fn(ProcessKey, &Process) -> u64,
 ) -> Vec<(ProcessKey, f64)> {
     let loser = |(key, process): Member<'a>| {
-        let lost_ns = lost_ns(process);
+        let lost_ns = lost_ns(key, process);
         // Several threads can lose more than one lifetime.
         let share = ratio(lost_ns, process.lifetime_ns(model.time.window_ns)).min(1.0);
         (lost_ns >= LOST_MIN_NS && share >= share_min).then_some((key, share))

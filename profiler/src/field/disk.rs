@@ -306,10 +306,10 @@ const OWNER_FIELDS: &[Field<Owners>] = &[
         8,
         0,
         "Queue plus device time per request, over the window.",
-        |row, _| row.timed(|sum| mean(Latency { requests: sum.requests, total_ns: sum.queue_ns + sum.device_ns })),
+        |row, _| row.timed(|sum| mean(Latency { requests: sum.requests, total_ns: sum.request_ns() })),
     ),
     field("disk_owner.queue_ratio", "Q-SHARE", 8, 100, "Queue time as a share of both.", |row, _| {
-        row.timed(|sum| Value::ratio(sum.queue_ns, sum.queue_ns + sum.device_ns))
+        row.timed(|sum| Value::ratio(sum.queue_ns, sum.request_ns()))
     }),
     field("disk_owner.latency_p99_ns", "P99", 9, 80, "99th percentile of both.", |row, _| {
         row.timed(|sum| Value::quantile(&sum.latency, 0.99))
@@ -350,7 +350,7 @@ impl Grid for Owners {
                 }
             }
         }
-        heaviest_first(&mut rows, |row| row.sum.queue_ns + row.sum.device_ns);
+        heaviest_first(&mut rows, |row| row.sum.request_ns());
         rows
     }
 }

@@ -1,7 +1,7 @@
 //! Findings about disks: is the device slow, or is it asked for too much at once?
 //!
-//! A claim compares two measured numbers; if either is missing there is no claim. Who waits for which device is not
-//! recorded, so victims are processes that wait for storage at all; but no longer than the requests of the device took.
+//! A claim compares two measured numbers; if either is missing there is no claim. Victims are processes that wait for storage,
+//! but no longer than the device worked: for reads, on requests of their own. A write may wait for those of others.
 
 use profiler_common::disk::op;
 use profiler_common::wait;
@@ -34,6 +34,8 @@ const FLUSH_TO_WRITE_MIN: u64 = 5;
 const FLUSH_P50_MIN_NS: u64 = 1_000_000;
 /// No flash takes longer, whatever its writes take.
 const FLUSH_P50_MAX_NS: u64 = 10_000_000;
+/// Processes to name as those for whom a device works.
+const OWNERS_MAX: usize = 3;
 /// Our count of requests and that of `/proc/diskstats` may differ by those under way at either end of the window.
 const COUNT_SLACK: f64 = 0.2;
 
@@ -144,7 +146,7 @@ fn queueing_op(model: &Model, place: Place<'_>) -> Option<Finding> {
     if usage.queue.count() < VOLUME_MIN || !slow || !counts_agree(disk, operation) {
         return None;
     }
-    let losers = victims(model, |process| waits_ns(model, process, operation).min(usage.request_ns()));
+    let losers = victims(model, |key, process| waits_ns(model, process, operation).min(most_ns(place, key)));
     let share = ratio(usage.queue_ns, usage.request_ns());
     let busy = disk.stat_known.then(|| Disk::busy_ratio(&disk.stat.sum, model.time.window_ns)).flatten();
     let mut rejected = vec![format!("slow device: 99 % of requests are served within {}", nanos(device_ns))];
@@ -160,6 +162,7 @@ fn queueing_op(model: &Model, place: Place<'_>) -> Option<Finding> {
         ),
         evidence: evidence(
             model,
+            place,
             [
                 format!("queue time p99 ≤ {}, device time p99 ≤ {}", nanos(queue_ns), nanos(device_ns)),
                 format!("{} of all request time, {}, passed in the queue", percent(share), nanos(usage.request_ns())),
@@ -190,7 +193,7 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
     if !counts_agree(disk, worst) {
         return None;
     }
-    let losers = victims(model, |process| storage([process], &model.calls).blocked_ns());
+    let losers = victims(model, |_, process| storage([process], &model.calls).blocked_ns());
     let share = ratio(device_ns, queue_ns + device_ns);
     let service = disk.ops.get(worst as usize)?.sum.service.quantile(0.99)?;
     let rejected = vec![format!("queueing before the device: only {} of request time", percent(1.0 - share))];
@@ -199,6 +202,7 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
         claim: format!("{} is never idle and has {depth:.1} requests at once", disk.name(device)),
         evidence: evidence(
             model,
+            (device, disk, worst),
             [
                 format!("{depth:.1} requests queued or in flight on average"),
                 format!("device time p99 ≤ {} ({})", nanos(service), op_name(worst)),
@@ -234,9 +238,9 @@ fn one_by_one_op(model: &Model, place: Place<'_>) -> Option<Finding> {
         op::READ => (|file| file.read_blocked_ns, wait::DISK_READ),
         _ => (|file| file.write_blocked_ns, wait::DISK_WRITE),
     };
-    let lost_ns = |process: &Process| {
+    let lost_ns = |key, process: &Process| {
         let in_calls_ns = calls_ns(&storage([process], &model.calls));
-        in_calls_ns.min(process.usage.sum.waits[state as usize]).min(usage.request_ns())
+        in_calls_ns.min(process.usage.sum.waits[state as usize]).min(most_ns(place, key))
     };
     let losers = losers(model, users(model), ONE_BY_ONE_SHARE_MIN, lost_ns);
     let queued = percent(ratio(usage.queue_ns, usage.request_ns()));
@@ -250,6 +254,7 @@ fn one_by_one_op(model: &Model, place: Place<'_>) -> Option<Finding> {
         claim: format!("{} gets one {op} at a time: who asks waits for each before the next", disk.name(device)),
         evidence: evidence(
             model,
+            place,
             [
                 format!("{depth:.1} requests at once while the device is busy"),
                 format!(
@@ -278,7 +283,7 @@ fn slow_flush_op(model: &Model, place: Place<'_>) -> Option<Finding> {
     if usage.service.count() < VOLUME_MIN || !slow || !counts_agree(disk, operation) {
         return None;
     }
-    let losers = victims(model, |process| waits_ns(model, process, operation).min(usage.request_ns()));
+    let losers = victims(model, |key, process| waits_ns(model, process, operation).min(most_ns(place, key)));
     let slow_writes = write_ns.filter(|_| slower);
     let slow_writes = slow_writes.map(|ns| format!("slow writes: half of them are served within {}", nanos(ns)));
     let found = at_place(model, SLOW_FLUSH.id, place, &losers, 1.0, slow_writes.into_iter().collect())?;
@@ -286,6 +291,7 @@ fn slow_flush_op(model: &Model, place: Place<'_>) -> Option<Finding> {
         claim: format!("{} is slow to flush its cache", disk.name(device)),
         evidence: evidence(
             model,
+            place,
             [
                 format!("device time of flushes p50 ≤ {}", nanos(flush_ns)),
                 format!(
@@ -302,12 +308,34 @@ fn slow_flush_op(model: &Model, place: Place<'_>) -> Option<Finding> {
     })
 }
 
-/// Evidence, with what it cannot tell where several devices are in use.
-fn evidence<const N: usize>(model: &Model, lines: [String; N]) -> Vec<String> {
+/// Evidence, with whom the requests are for, and what it cannot tell where several devices are in use.
+fn evidence<const N: usize>(model: &Model, place: Place<'_>, lines: [String; N]) -> Vec<String> {
     let used = |disk: &&Disk| disk.ops.iter().any(|usage| usage.sum.requests > 0);
     let used = model.disks.values().filter(used).count();
     let unclear = || format!("{used} devices had requests; who waits for which is not recorded");
-    lines.into_iter().chain((used > 1).then(unclear)).collect()
+    let unclear = (used > 1 && place.2 != op::READ).then(unclear);
+    lines.into_iter().chain(owners(model, place)).chain(unclear).collect()
+}
+
+/// For whom most of the work on an operation is.
+fn owners(model: &Model, (_, disk, operation): Place<'_>) -> Option<String> {
+    let mut owners: Vec<_> = disk.owners_of(operation).map(|(key, usage)| (usage.request_ns(), key)).collect();
+    owners.sort_unstable_by(|a, b| b.cmp(a));
+    let all_ns = disk.done(operation).map_or(0, DiskUse::request_ns);
+    let name = |(ns, key): &(u64, ProcessKey)| format!("{} {}", model.label(*key), percent(ratio(*ns, all_ns)));
+    let names: Vec<_> = owners.iter().take(OWNERS_MAX).map(name).collect();
+    (!names.is_empty()).then(|| format!("time of {} requests by owner: {}", op_name(operation), names.join(", ")))
+}
+
+/// How long a process can have waited for an operation.
+fn most_ns((_, disk, operation): Place<'_>, process: ProcessKey) -> u64 {
+    let all_ns = || disk.done(operation).map_or(0, DiskUse::request_ns);
+    let mut owners = disk.owners_of(operation).peekable();
+    // Without owners they are not known.
+    if operation != op::READ || owners.peek().is_none() {
+        return all_ns();
+    }
+    owners.find(|(key, _)| *key == process).map_or(0, |(_, usage)| usage.request_ns())
 }
 
 /// Blocked time in calls that an operation can hold up.
@@ -353,7 +381,7 @@ mod tests {
     use profiler_common::file::kind;
 
     use super::*;
-    use crate::batch::{Batch, DiskStat};
+    use crate::batch::{Batch, DiskKey, DiskOwnerRow, DiskStat};
     use crate::finding::Severity;
     use crate::model::Window;
     use crate::model::fixture::{
@@ -405,6 +433,25 @@ mod tests {
         );
         assert_eq!(impact(50, 2 * MS), low("db (7): 10 % of its time waiting for storage"));
         assert_eq!(impact(50, MS * 8 / 10), None, "nobody can have lost 5 %");
+    }
+
+    #[test]
+    fn who_reads_from_elsewhere_is_no_victim() {
+        let mut told = told(4 * MS, MS / 2, 1_000, SECOND / 2);
+        told.facts.push(named(process(8), "backup"));
+        told.disk_owners = vec![DiskOwnerRow {
+            key: DiskKey { device: SDA, op: op::READ },
+            process: process(8),
+            requests: 900,
+            queue_ns: 3_600 * MS,
+            device_ns: 450 * MS,
+            ..DiskOwnerRow::default()
+        }];
+        assert!(queueing(&model(Window::Recent, &[told.clone()])).is_empty(), "only the backup reads");
+        told.disk_owners.push(DiskOwnerRow { process: process(7), ..told.disk_owners[0].clone() });
+        let findings = queueing(&model(Window::Recent, &[told]));
+        let owners = "time of read requests by owner: backup (8) 90 %, db (7) 90 %";
+        assert_eq!(findings[0].evidence.last().map(String::as_str), Some(owners));
     }
 
     #[test]

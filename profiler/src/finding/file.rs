@@ -60,7 +60,7 @@ fn storm_of(model: &Model, group: &[Member<'_>]) -> Option<Finding> {
         // The syncs reached no disk: something else blocks in there.
         return None;
     }
-    let blocked_ns = |process: &_| storage([process], &model.calls).sync_blocked_ns;
+    let blocked_ns = |_, process: &_| storage([process], &model.calls).sync_blocked_ns;
     let losers = losers(model, group.iter().copied(), VICTIM_SHARE_MIN, blocked_ns);
     let worst = losers.first()?.0;
     let files = files(model.processes.get(&worst)?, &model.calls);

@@ -130,7 +130,7 @@ fn stalled(model: &Model, stall: &Stall) -> Vec<Finding> {
 
 fn stalled_most(model: &Model, stall: &Stall) -> Option<Finding> {
     let state = |process: &Process| spent(&process.usage.sum).find(|(number, ..)| wait_of(*number) == Some(stall.wait));
-    let lost_ns = |process: &Process| state(process).map_or(0, |(_, _, ns)| ns);
+    let lost_ns = |_, process: &Process| state(process).map_or(0, |(_, _, ns)| ns);
     let losers = losers(model, users(model), stall.share_min, lost_ns);
     let (worst, impact) = *losers.first()?;
     let process = model.processes.get(&worst)?;

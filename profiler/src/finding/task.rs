@@ -70,7 +70,7 @@ fn run_queue(model: &Model) -> Vec<Finding> {
 
 fn run_queue_of_host(model: &Model) -> Option<Finding> {
     let busy = busy_ratio(&model.host.row.sum.cpu_ns).filter(|busy| *busy >= HOST_BUSY_MIN)?;
-    let losers = victims(model, |process| if poses(process) { process.usage.sum.runq_wakeup_ns } else { 0 });
+    let losers = victims(model, |_, process| if poses(process) { process.usage.sum.runq_wakeup_ns } else { 0 });
     let (worst, impact) = *losers.first()?;
     if !stalls(model, "cpu", PRESSURE_MIN) || !short_of_cpus(model).is_empty() {
         return None;
@@ -223,7 +223,7 @@ fn throttled(model: &Model) -> Vec<Finding> {
 
 fn throttled_group(model: &Model, group: &str, members: &[Member<'_>]) -> Option<Finding> {
     let throttled_ns = |process: &Process| process.usage.sum.throttled_ns;
-    let losers = losers(model, members.iter().copied(), VICTIM_SHARE_MIN, throttled_ns);
+    let losers = losers(model, members.iter().copied(), VICTIM_SHARE_MIN, |_, process| throttled_ns(process));
     let (_, impact) = *losers.first()?;
     let sum = |value: fn(&Process) -> u64| members.iter().map(|(_, process)| value(process)).sum::<u64>();
     let cpu = ratio(sum(|process| process.usage.sum.cpu_ns), model.time.window_ns);

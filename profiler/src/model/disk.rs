@@ -51,12 +51,17 @@ impl Disk {
         self.stat.rotate();
     }
 
+    /// What an operation did for whom over the window.
+    pub fn owners_of(&self, operation: u32) -> impl Iterator<Item = (ProcessKey, &OwnerUse)> {
+        let of = self.owners.range((operation, OTHER_PROCESS)..).take_while(move |((op, _), _)| *op == operation);
+        of.map(|((_, process), usage)| (*process, &usage.sum))
+    }
+
     /// Bytes of an operation over the window whose owner is not known: it was given to the driver before we came, or found
     /// no room.
     #[must_use]
     pub fn unowned_bytes(&self, operation: u32) -> u64 {
-        let owned = self.owners.range((operation, OTHER_PROCESS)..).take_while(|((op, _), _)| *op == operation);
-        let owned: u64 = owned.map(|(_, usage)| usage.sum.bytes).sum();
+        let owned: u64 = self.owners_of(operation).map(|(_, usage)| usage.bytes).sum();
         self.done(operation).map_or(0, |done| done.bytes.saturating_sub(owned))
     }
 
@@ -190,6 +195,14 @@ pub struct OwnerUse {
     pub device_ns: u64,
     /// Requests by both.
     pub latency: Hist,
+}
+
+impl OwnerUse {
+    /// Sum of both times.
+    #[must_use]
+    pub const fn request_ns(&self) -> u64 {
+        self.queue_ns + self.device_ns
+    }
 }
 
 impl Reset for OwnerUse {}
