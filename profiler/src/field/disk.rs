@@ -1,12 +1,14 @@
 //! Table of block devices and operations.
 
-use profiler_common::disk::SIZES;
+mod owner;
+mod size;
 
-use super::grid::{Ctx, DIRTIERS, Field, Grid, ISSUES, Need, REQUESTS, REQUEUES, field, heaviest_first, needs};
+pub(super) use self::owner::Owners;
+pub(super) use self::size::Sizes;
+use super::grid::{Ctx, Field, Grid, ISSUES, Need, REQUESTS, REQUEUES, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
-use crate::batch::{DiskStat, Hist, ProcessKey};
-use crate::model::bound::{OTHER, OTHER_PROCESS};
-use crate::model::disk::{Disk, DiskUse, Latency, OwnerUse, op_name};
+use crate::batch::{DiskStat, Hist};
+use crate::model::disk::{Disk, DiskUse, Latency, op_name};
 
 /// One row per device and operation that was ever seen.
 pub(super) struct Disks;
@@ -251,168 +253,6 @@ impl DiskOp<'_> {
     /// What only our programs know.
     fn traced(&self, value: impl FnOnce(&Self) -> Value) -> Value {
         if self.traced { value(self) } else { Value::Unknown(UNTRACED) }
-    }
-}
-
-/// One row per device, operation and process: those that asked for what completed.
-pub(super) struct Owners;
-
-/// What a device does for a process: in the span of rates, and over the window.
-pub(super) struct DiskOwner<'a> {
-    device: u32,
-    operation: u32,
-    /// `None` for what was given to the driver before anybody watched, or found no room.
-    process: Option<ProcessKey>,
-    disk: &'a Disk,
-    usage: OwnerUse,
-    sum: OwnerUse,
-}
-
-const OWNER_FIELDS: &[Field<Owners>] = &[
-    field("disk_owner.device", "DEVICE", 10, 0, "Whole device, partitions included.", |row, _| {
-        Value::Text(row.disk.name(row.device))
-    }),
-    field("disk_owner.op", "OP", 7, 0, "Operation.", |row, _| Value::Text(op_name(row.operation).into())),
-    field(
-        "process.pid",
-        "PID",
-        8,
-        0,
-        "Who asked for it; of pages that were written back, who made them dirty.",
-        |row, _| row.process.map_or(Value::None, |process| Value::Id(process.pid.into())),
-    ),
-    field("process.comm", "NAME", 0, 0, "Its name.", |row, ctx| match row.process {
-        None => Value::Text("(not known)".into()),
-        Some(OTHER_PROCESS) => Value::Text(OTHER.into()),
-        Some(process) => ctx.comm(process),
-    }),
-    field("disk_owner.ops_s", "OPS/s", 7, 0, "Requests completed per second.", |row, ctx| {
-        row.timed(|_| ctx.per_second(row.usage.requests))
-    }),
-    field("disk_owner.bytes_s", "BYTES/s", 8, 0, "Bytes completed per second.", |row, ctx| {
-        ctx.bytes_per_second(row.usage.bytes)
-    }),
-    field(
-        "disk_owner.bytes_ratio",
-        "OF ALL",
-        7,
-        0,
-        "Share of the bytes of that operation of the device, over the window.",
-        |row, _| Value::ratio(row.sum.bytes, row.disk.done(row.operation).map_or(0, |done| done.bytes)),
-    ),
-    field(
-        "disk_owner.latency_mean_ns",
-        "MEAN",
-        8,
-        0,
-        "Queue plus device time per request, over the window.",
-        |row, _| row.timed(|sum| mean(Latency { requests: sum.requests, total_ns: sum.request_ns() })),
-    ),
-    field("disk_owner.queue_ratio", "Q-SHARE", 8, 100, "Queue time as a share of both.", |row, _| {
-        row.timed(|sum| Value::ratio(sum.queue_ns, sum.request_ns()))
-    }),
-    field("disk_owner.latency_p99_ns", "P99", 9, 80, "99th percentile of both.", |row, _| {
-        row.timed(|sum| Value::quantile(&sum.latency, 0.99))
-    }),
-];
-
-impl DiskOwner<'_> {
-    fn timed(&self, value: impl FnOnce(&OwnerUse) -> Value) -> Value {
-        if self.process.is_some() { value(&self.sum) } else { Value::Unknown("nobody saw them start") }
-    }
-}
-
-impl Grid for Owners {
-    type Row<'a> = DiskOwner<'a>;
-
-    const FIELDS: &'static [Field<Self>] = OWNER_FIELDS;
-
-    const ROWS: &'static [Need] = &[REQUESTS, ISSUES, DIRTIERS];
-
-    fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, DiskOwner<'a>)> {
-        let mut rows = Vec::new();
-        for (device, disk) in &ctx.model.disks {
-            let mut put = |operation, process: Option<ProcessKey>, usage, sum| {
-                let subject = Subject::DiskOwner(*device, operation, process.unwrap_or(UNOWNED));
-                rows.push((subject, DiskOwner { device: *device, operation, process, disk, usage, sum }));
-            };
-            for ((operation, process), recent) in &disk.owners {
-                if scope.process.is_none_or(|of| of == *process) {
-                    put(*operation, Some(*process), ctx.of(recent).clone(), recent.sum.clone());
-                }
-            }
-            let unowned = (0..).zip(&disk.ops).filter(|_| scope.process.is_none());
-            for (operation, _) in unowned {
-                let bytes = disk.unowned_bytes(operation);
-                if bytes > 0 {
-                    let sum = OwnerUse { bytes, ..OwnerUse::default() };
-                    put(operation, None, OwnerUse::default(), sum);
-                }
-            }
-        }
-        heaviest_first(&mut rows, |row| row.sum.request_ns());
-        rows
-    }
-}
-
-/// Stands for nobody in a [`Subject`]: no process begins at that time.
-const UNOWNED: ProcessKey = ProcessKey { pid: 0, start_ns: u64::MAX };
-
-/// One row per device, operation and size of requests.
-pub(super) struct Sizes;
-
-/// Requests of one size over the window.
-pub(super) struct DiskSize<'a> {
-    device: u32,
-    operation: u32,
-    size: u32,
-    disk: &'a Disk,
-    latency: &'a Hist,
-}
-
-const SIZE_FIELDS: &[Field<Sizes>] = &[
-    field("disk_size.device", "DEVICE", 0, 0, "Whole device, partitions included.", |row, _| {
-        Value::Text(row.disk.name(row.device))
-    }),
-    field("disk_size.op", "OP", 7, 0, "Operation.", |row, _| Value::Text(op_name(row.operation).into())),
-    field("disk_size.size_bytes", "UP TO", 7, 0, "Greatest size of these requests.", |row, _| {
-        match row.size as usize {
-            size if size + 1 < SIZES => Value::Bytes(4096 << size),
-            _ => Value::Text("more".into()),
-        }
-    }),
-    field("disk_size.requests", "REQUESTS", 9, 0, "Requests completed, over the window.", |row, _| {
-        Value::Count(row.latency.count())
-    }),
-    field("disk_size.requests_ratio", "OF ALL", 7, 0, "Share of the requests of that operation.", |row, _| {
-        Value::ratio(row.latency.count(), row.disk.done(row.operation).map_or(0, |done| done.latency.count()))
-    }),
-    field("disk_size.latency_p50_ns", "P50", 9, 0, "Median of queue plus device time.", |row, _| {
-        Value::quantile(row.latency, 0.5)
-    }),
-    field("disk_size.latency_p99_ns", "P99", 9, 0, "99th percentile of both.", |row, _| {
-        Value::quantile(row.latency, 0.99)
-    }),
-];
-
-impl Grid for Sizes {
-    type Row<'a> = DiskSize<'a>;
-
-    const FIELDS: &'static [Field<Self>] = SIZE_FIELDS;
-
-    const ROWS: &'static [Need] = &[REQUESTS, ISSUES];
-
-    fn rows<'a>(ctx: &Ctx<'a>, _scope: &Scope) -> Vec<(Subject, DiskSize<'a>)> {
-        let mut rows = Vec::new();
-        for (device, disk) in &ctx.model.disks {
-            for ((operation, size), recent) in &disk.sizes {
-                let (operation, size, latency) = (*operation, *size, &recent.sum.latency);
-                let row = DiskSize { device: *device, operation, size, disk, latency };
-                rows.push((Subject::DiskSize(*device, operation, size), row));
-            }
-        }
-        heaviest_first(&mut rows, |row| row.latency.count());
-        rows
     }
 }
 

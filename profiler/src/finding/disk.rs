@@ -164,7 +164,11 @@ fn queueing_op(model: &Model, place: Place<'_>) -> Option<Finding> {
             model,
             place,
             [
-                format!("queue time p99 ≤ {}, device time p99 ≤ {}", nanos(queue_ns), nanos(device_ns)),
+                format!(
+                    "queue time p99 {}, device time p99 {}",
+                    Value::quantile(&usage.queue, 0.99),
+                    Value::quantile(&usage.service, 0.99)
+                ),
                 format!("{} of all request time, {}, passed in the queue", percent(share), nanos(usage.request_ns())),
                 format!("{} requests, {:.0}/s", usage.requests, per_second(usage.requests, model.time.window_ns)),
             ],
@@ -195,7 +199,7 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
     }
     let losers = victims(model, |_, process| storage([process], &model.calls).blocked_ns());
     let share = ratio(device_ns, queue_ns + device_ns);
-    let service = disk.ops.get(worst as usize)?.sum.service.quantile(0.99)?;
+    let service = Value::quantile(&disk.done(worst)?.service, 0.99);
     let rejected = vec![format!("queueing before the device: only {} of request time", percent(1.0 - share))];
     let found = at_place(model, SATURATED.id, (device, disk, worst), &losers, share, rejected)?;
     Some(Finding {
@@ -205,7 +209,7 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
             (device, disk, worst),
             [
                 format!("{depth:.1} requests queued or in flight on average"),
-                format!("device time p99 ≤ {} ({})", nanos(service), op_name(worst)),
+                format!("device time p99 {service} ({})", op_name(worst)),
                 format!(
                     "{:.0} requests/s, {:#}",
                     per_second(requests, window_ns),
@@ -293,7 +297,7 @@ fn slow_flush_op(model: &Model, place: Place<'_>) -> Option<Finding> {
             model,
             place,
             [
-                format!("device time of flushes p50 ≤ {}", nanos(flush_ns)),
+                format!("device time of flushes p50 {}", Value::quantile(&usage.service, 0.5)),
                 format!(
                     "{} flushes, {:.0}/s, {} in all",
                     usage.requests,
