@@ -8,7 +8,7 @@ use profiler_common::file::kind;
 use profiler_common::task::state;
 
 use crate::kernel::child::{Books, Clock, Parent, clock, fork, pin};
-use crate::kernel::observe::{Seen, assert_close, every, figure, may_overbook, ms, observe, once};
+use crate::kernel::observe::{Seen, assert_close, every, figure, is_guest, may_overbook, ms, observe, once};
 
 /// What a child knows of itself.
 struct Life {
@@ -45,7 +45,8 @@ fn compare(seen: &Seen<Life>) {
     let [ours, truth] = [woken + preempted, books.run_delay_ns].map(ms);
     figure("run queue = schedstat", format!("{ours} = {truth}"));
     assert_eq!(cpu, books.cpu_ns, "the last switch closes the scheduler's books and ours");
-    if may_overbook() && woken + preempted < books.run_delay_ns {
+    // What an emulator, which stands still between two looks at clocks, makes too much at a tick cannot be taken back.
+    if may_overbook() && (is_guest() || woken + preempted < books.run_delay_ns) {
         assert_close("run queue", woken + preempted, books.run_delay_ns, 0.02);
     } else {
         assert_eq!(woken + preempted, books.run_delay_ns);
