@@ -142,7 +142,7 @@ pub struct InodeKey {
 
 const _: () = assert!(size_of::<InodeKey>() == 16);
 
-/// Processes that are told apart as those who make pages of one file dirty.
+/// Processes that are told apart as those who make pages of one file dirty: another takes the place of who is owed least.
 pub const DIRTIERS_MAX: usize = 8;
 
 /// A process that makes pages of a file dirty.
@@ -154,7 +154,7 @@ pub struct Dirtier {
     /// Bytes that it made dirty, less those that were written for it. A request is for whoever has most, so that may be less
     /// than none; in all it comes out even.
     pub credit_bytes: i64,
-    /// Process id, 0 for a free place.
+    /// Process id, 0 if the place was never taken.
     pub pid: u32,
     /// 0.
     pub padding: u32,

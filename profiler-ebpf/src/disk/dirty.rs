@@ -52,20 +52,28 @@ fn dirty<H: Hook>(hook: H) {
     let task = current();
     let start: u64 = read_current(follow_current(task, offset!(task_group_leader)), offset!(task_start_ns));
     let pid: u32 = read_current(task, offset!(task_tgid));
+    let places = places.cast::<Dirtier>();
+    let mut least = i64::MAX;
+    let mut place = places;
     for index in 0..DIRTIERS_MAX {
         unsafe {
-            let place = places.cast::<Dirtier>().add(index);
-            let free = (*place).pid == 0 || (*place).credit_bytes == 0;
-            if free && (*place).pid != pid {
-                (*place).process_start_ns = start;
-                (*place).pid = pid;
+            let at = places.add(index);
+            if (*at).pid == pid && (*at).process_start_ns == start {
+                return u64::add((&raw mut (*at).credit_bytes).cast(), bytes);
             }
-            if (*place).pid == pid && (*place).process_start_ns == start {
-                return u64::add((&raw mut (*place).credit_bytes).cast(), bytes);
+            let owed = if (*at).pid == 0 { i64::MIN } else { (*at).credit_bytes };
+            if owed < least {
+                least = owed;
+                place = at;
             }
         }
     }
-    lost(Lost::DiskOwner);
+    // It takes the place, and the rest, of who is owed least.
+    unsafe {
+        (*place).process_start_ns = start;
+        (*place).pid = pid;
+        u64::add((&raw mut (*place).credit_bytes).cast(), bytes);
+    }
 }
 
 static NOBODY: [Dirtier; DIRTIERS_MAX] =
