@@ -7,7 +7,7 @@
 mod dirty;
 mod owner;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use profiler_common::disk::{DiskKey, DiskRecord, Request, SIZES, STREAMS, device, op, size_class};
 use profiler_common::hist::{LINEAR32_SLOTS, LOG2_SLOTS, linear32_slot, log2_slot};
 use profiler_common::lost::Lost;
@@ -33,7 +33,7 @@ hook!("block_rq_complete", block_rq_complete, block_rq_complete_raw, completed);
 fn start<H: Hook>(hook: H) {
     let request = hook.object::<0>();
     if operation(hook.read(request, offset!(request_cmd_flags))).is_some() {
-        unpreempted(|| owner::note(request as u64, 0, 0));
+        unpreempted(|| owner::note(request as u64, BPF_ANY));
     }
 }
 
@@ -44,12 +44,12 @@ fn issued<H: Hook>(hook: H) {
 
 #[inline(always)]
 fn issue<H: Hook>(hook: H) {
-    let request = if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() };
-    let Some(record) = record_of(hook, request) else { return };
+    let request = request_of(hook);
+    let Some(record) = key_of(hook, request).and_then(record_of) else { return };
     let (key, now) = (request as u64, now());
     // Nobody saw it start: whoever issues it is the best that we know.
     if REQUESTS.get_ptr(key).is_none() {
-        owner::note(key, 0, BPF_NOEXIST);
+        owner::note(key, BPF_NOEXIST);
     }
     let Some(entry) = REQUESTS.get_ptr_mut(key) else { return lost(Lost::Request) };
     unsafe {
@@ -92,11 +92,16 @@ fn place<H: Hook>(hook: H, request: Object, record: *mut DiskRecord) {
     }
 }
 
+/// The request of a hook whose first argument was its queue, until 5.11.
+#[inline(always)]
+fn request_of<H: Hook>(hook: H) -> Object {
+    if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() }
+}
+
 /// `block_rq_requeue(request)`
 #[inline(always)]
 fn requeue<H: Hook>(hook: H) {
-    let request = if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() };
-    if let Some(record) = record_of(hook, request) {
+    if let Some(record) = key_of(hook, request_of(hook)).and_then(record_of) {
         unsafe { u64::add(&raw mut (*record).requeues, 1) };
     }
 }
@@ -109,10 +114,10 @@ fn completed<H: Hook>(hook: H) {
 #[inline(always)]
 fn complete<H: Hook>(hook: H) {
     let request = hook.object::<0>();
-    let Some(record) = record_of(hook, request) else { return };
+    let Some(key) = key_of(hook, request) else { return };
+    let Some(record) = record_of(key) else { return };
     let (error, bytes) = (hook.arg::<1>() as i32, hook.arg::<2>() as u32);
     let flush_sequence = hook.read::<u32>(request, offset!(request_rq_flags)) & config!(flush_seq_mask) != 0;
-    let internal_flush = operation(hook.read(request, offset!(request_cmd_flags))) == Some(op::FLUSH);
     unsafe {
         u64::add(&raw mut (*record).bytes, u64::from(bytes));
         if error != 0 {
@@ -122,19 +127,17 @@ fn complete<H: Hook>(hook: H) {
     // A part of a request completes with less than what is left of it.
     let is_part = bytes < hook.read::<u32>(request, offset!(request_data_len));
     // The data of a write that also flushes completes inside the flush sequence first, and then once more, empty.
-    if !is_part && (!flush_sequence || internal_flush) {
+    if !is_part && (!flush_sequence || key.op == op::FLUSH) {
         unsafe { u64::add(&raw mut (*record).requests, 1) };
     }
     let Some(at) = REQUESTS.get_ptr(request as u64) else { return };
     let mut entry = unsafe { *at };
     let times = if is_part { Times::default() } else { time(hook, request, record, &entry, bytes) };
-    if let Some(key) = key_of(hook, request) {
-        if key.op == op::WRITE && bytes > 0 {
-            dirty::settle(hook, request, bytes, &mut entry);
-        }
-        if entry.pid != 0 {
-            owner::book(&entry, key, bytes, &times);
-        }
+    if key.op == op::WRITE && bytes > 0 {
+        dirty::settle(hook, request, bytes, &mut entry);
+    }
+    if entry.pid != 0 {
+        owner::book(&entry, key, bytes, &times);
     }
     if !is_part {
         let _ = REQUESTS.remove(request as u64);
@@ -202,10 +205,9 @@ fn key_of<H: Hook>(hook: H, request: Object) -> Option<DiskKey> {
     Some(DiskKey { device, op })
 }
 
-/// The record of a request's device and operation.
+/// The record of a device and operation.
 #[inline(always)]
-fn record_of<H: Hook>(hook: H, request: Object) -> Option<*mut DiskRecord> {
-    let key = key_of(hook, request)?;
+fn record_of(key: DiskKey) -> Option<*mut DiskRecord> {
     if DISKS.get_ptr_mut(key).is_none() {
         let empty: &DiskRecord = &EMPTY;
         let _ = DISKS.insert(key, empty, BPF_NOEXIST.into());

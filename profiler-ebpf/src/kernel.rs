@@ -285,6 +285,13 @@ pub fn registers_of(task: Object) -> Object {
     unsafe { helpers::bpf_task_pt_regs(task as *mut _) as Object }
 }
 
+/// The process of [`current`]: when its first thread started, and its id.
+#[inline(always)]
+pub fn process_of(task: Object) -> (u64, u32) {
+    let leader = follow_current(task, offset!(task_group_leader));
+    (read_current(leader, offset!(task_start_ns)), read_current(task, offset!(task_tgid)))
+}
+
 /// Name of [`current`].
 #[inline(always)]
 pub fn comm_of(task: Object) -> [u8; COMM_LEN] {

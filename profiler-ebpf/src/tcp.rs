@@ -12,8 +12,7 @@ use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit,
 
 use crate::emit::{self, lost};
 use crate::kernel::{
-    Counter, Hook, Listed, Object, Pointer, TYPED, comm_of, current, follow_current, hook, now, offset, probe,
-    read_current,
+    Counter, Hook, Listed, Object, Pointer, TYPED, comm_of, current, hook, now, offset, probe, process_of,
 };
 use crate::maps::{SOCKETS, TCP_EVENTS};
 
@@ -85,9 +84,7 @@ fn open<H: Hook>(hook: H, socket: Object, by_current: bool) {
     let mut owner = SocketOwner { opened_ns: now(), ..SocketOwner::default() };
     if by_current {
         let task = current();
-        let leader = follow_current(task, offset!(task_group_leader));
-        owner.process_start_ns = read_current(leader, offset!(task_start_ns));
-        owner.pid = read_current(task, offset!(task_tgid));
+        (owner.process_start_ns, owner.pid) = process_of(task);
         owner.comm = comm_of(task);
     }
     if SOCKETS.insert(hook.cookie(socket), owner, BPF_ANY.into()).is_err() {

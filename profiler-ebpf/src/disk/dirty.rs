@@ -3,22 +3,18 @@
 //! SAFETY: a file's record is shared between CPUs. A process takes its place in it while it holds the file, or at worst two
 //! take the same; bytes are added to atomically. Indexes are below the number of places.
 
+use core::ptr::{null, null_mut};
+
 use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::disk::{DIRTIERS_MAX, Dirtier, InodeKey, Request};
+use profiler_common::file::{PAGE_BYTES, kind, kind_of_mode};
 use profiler_common::lost::Lost;
 
 use crate::emit::lost;
 use crate::kernel::{
-    Counter, Hook, Object, Pointer, config, current, follow_current, hook, offset, pages_of, peek, probe, read_current,
-    unpreempted,
+    Counter, Hook, Object, Pointer, Raw, config, current, hook, offset, pages_of, peek, probe, process_of, unpreempted,
 };
 use crate::maps::DIRTIERS;
-
-const PAGE_SHIFT: u32 = 12;
-/// `S_IFMT`
-const TYPE: u16 = 0o170_000;
-/// `S_IFBLK`
-const BLOCK: u16 = 0o060_000;
 
 hook!("writeback_dirty_folio", writeback_dirty_folio, writeback_dirty_folio_raw, dirtied);
 
@@ -38,20 +34,14 @@ fn dirty<H: Hook>(hook: H) {
     if inode.is_null() {
         return;
     }
-    let key = InodeKey {
-        number: hook.read(inode, offset!(inode_number)),
-        device: hook.read(hook.follow(inode, offset!(inode_super)), offset!(super_device)),
-        generation: hook.read(inode, offset!(inode_generation)),
-    };
-    let bytes = pages_of(hook, folio) << PAGE_SHIFT;
+    let key = key_of(hook, inode);
+    let bytes = pages_of(hook, folio) * PAGE_BYTES;
     if DIRTIERS.get_ptr_mut(key).is_none() {
         let nobody: &[Dirtier; DIRTIERS_MAX] = &NOBODY;
         let _ = DIRTIERS.insert(key, nobody, BPF_NOEXIST.into());
     }
     let Some(places) = DIRTIERS.get_ptr_mut(key) else { return lost(Lost::DiskOwner) };
-    let task = current();
-    let start: u64 = read_current(follow_current(task, offset!(task_group_leader)), offset!(task_start_ns));
-    let pid: u32 = read_current(task, offset!(task_tgid));
+    let (start, pid) = process_of(current());
     let places = places.cast::<Dirtier>();
     let mut least = i64::MAX;
     let mut place = places;
@@ -87,13 +77,9 @@ pub fn settle<H: Hook>(hook: H, request: Object, bytes: u32, entry: &mut Request
         return;
     }
     let Some(inode) = inode_of(hook, request) else { return };
-    let key = InodeKey {
-        number: probe(inode, offset!(inode_number)),
-        device: probe(probe::<Pointer>(inode, offset!(inode_super)).0, offset!(super_device)),
-        generation: probe(inode, offset!(inode_generation)),
-    };
+    let key = key_of(Raw(null()), inode);
     let mut most = 0;
-    let mut of: *mut Dirtier = core::ptr::null_mut();
+    let mut of: *mut Dirtier = null_mut();
     if let Some(places) = DIRTIERS.get_ptr_mut(key) {
         for index in 0..DIRTIERS_MAX {
             unsafe {
@@ -111,8 +97,18 @@ pub fn settle<H: Hook>(hook: H, request: Object, bytes: u32, entry: &mut Request
             entry.process_start_ns = (*of).process_start_ns;
             entry.pid = (*of).pid;
         }
-    } else if probe::<u16>(inode, offset!(inode_mode)) & TYPE != BLOCK {
+    } else if kind_of_mode(probe(inode, offset!(inode_mode))) != kind::BLOCK {
         entry.pid = 0;
+    }
+}
+
+/// An inode as a key.
+#[inline(always)]
+fn key_of<H: Hook>(from: H, inode: Object) -> InodeKey {
+    InodeKey {
+        number: from.read(inode, offset!(inode_number)),
+        device: from.read(from.follow(inode, offset!(inode_super)), offset!(super_device)),
+        generation: from.read(inode, offset!(inode_generation)),
     }
 }
 

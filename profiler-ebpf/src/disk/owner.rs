@@ -9,20 +9,14 @@ use profiler_common::lost::Lost;
 
 use super::Times;
 use crate::emit::lost;
-use crate::kernel::{Counter, current, follow_current, offset, read_current};
+use crate::kernel::{Counter, current, process_of};
 use crate::maps::{DISK_OWNERS, REQUESTS};
 
 /// Notes the running process as the owner of a request, by its address.
 #[inline(always)]
-pub fn note(request: u64, issued_ns: u64, flags: u32) {
-    let task = current();
-    let leader = follow_current(task, offset!(task_group_leader));
-    let entry = Request {
-        issued_ns,
-        process_start_ns: read_current(leader, offset!(task_start_ns)),
-        pid: read_current(task, offset!(task_tgid)),
-        padding: 0,
-    };
+pub fn note(request: u64, flags: u32) {
+    let (process_start_ns, pid) = process_of(current());
+    let entry = Request { issued_ns: 0, process_start_ns, pid, padding: 0 };
     let _ = REQUESTS.insert(request, entry, flags.into());
 }
 

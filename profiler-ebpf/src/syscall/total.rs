@@ -11,7 +11,7 @@ use profiler_common::syscall::{
 };
 
 use crate::emit::lost;
-use crate::kernel::{Counter, Object, follow_current, offset, read_current};
+use crate::kernel::{Counter, Object, process_of};
 use crate::maps::CALLS;
 use crate::syscall::class_of;
 use crate::task::export::stamp;
@@ -161,10 +161,6 @@ static EMPTY: CallRecord =
 /// The process of the running task, and a call.
 #[inline(always)]
 pub fn owner_of(task: Object, key: u32) -> CallOwner {
-    let leader = follow_current(task, offset!(task_group_leader));
-    CallOwner {
-        process_start_ns: read_current(leader, offset!(task_start_ns)),
-        pid: read_current(task, offset!(task_tgid)),
-        key,
-    }
+    let (process_start_ns, pid) = process_of(task);
+    CallOwner { process_start_ns, pid, key }
 }
