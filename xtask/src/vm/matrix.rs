@@ -91,21 +91,25 @@ const ROWS: &[&str] = &[
     "doctor::",
 ];
 
+/// Its subject is the text, which the host's tests see, not the kernel; and it loads all programs for each terminal.
+const TEXT: &str = "doctor::people";
+
 /// What runs on the newest kernel, and elsewhere on request: each way into the page cache.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "page::a_mapping",
     "page::direct",
     "page::large",
     "page::reads_at_random",
     "page::sendfile",
     "page::splice",
+    "page::the_hit_ratio",
     "page::what_is",
 ];
 
 /// The slow tests of older kernels.
 const SLOW_BEFORE: &[&str] = {
-    let [a, b, c, d, e, f, g] = PAGES;
-    &["ladder::", "waterfall::", "finding::", "clock::", "swap::", RECLAIM, a, b, c, d, e, f, g]
+    let [a, b, c, d, e, f, g, h] = PAGES;
+    &["ladder::", "waterfall::", "finding::", "clock::", "swap::", "sample::", RECLAIM, TEXT, a, b, c, d, e, f, g, h]
 };
 
 /// Debian's cloud kernel on two CPUs, with all tests but those that take minutes: these run on request.
@@ -116,7 +120,7 @@ const PLAIN: Guest = Guest {
     cpus: "2",
     tests: &[""],
     impossible: &[EMULATED],
-    slow: &["ladder::", "waterfall::", "finding::", "clock::", "swap::", RECLAIM],
+    slow: &["ladder::", "waterfall::", "finding::", "clock::", "swap::", RECLAIM, TEXT],
     short: &[],
 };
 
@@ -148,7 +152,7 @@ pub const GUESTS: &[Guest] = &[
         kernel: "6.1",
         append: "guest.cgroup=1",
         tests: &["guest::", "task::", "disk::random_reads", "syscall::strace", "doctor::"],
-        slow: &["swap::", RECLAIM],
+        slow: &["swap::", RECLAIM, TEXT],
         short: &[NO_STARTS, SOCKETLESS_RESETS],
         ..PLAIN
     },
