@@ -29,14 +29,21 @@ pub struct Config {
     pub page_head_mask: u32,
     /// Index of the pause among the arguments of `balance_dirty_pages`, the one before the last.
     pub dirty_pause_arg: u32,
+    /// Number of arguments of `io_uring_submit_req`: 1 or 2 with the request first, 5 or 7 with a code before `user_data`.
+    pub uring_submit_args: u32,
+    /// Number of arguments of `io_uring_complete`: 3 with the completion last, else with `user_data` before result and flags,
+    /// second of 4, or third after the request.
+    pub uring_complete_args: u32,
+    /// Number of arguments of `io_uring_queue_async_work`: 2 with the request first, 5 with it third, 7 with `user_data` third.
+    pub uring_queue_args: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 40);
+const _: () = assert!(size_of::<Config>() == 52);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 10] {
+    pub const fn words(&self) -> [u32; 13] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -48,6 +55,9 @@ impl Config {
             self.fua_mask,
             self.page_head_mask,
             self.dirty_pause_arg,
+            self.uring_submit_args,
+            self.uring_complete_args,
+            self.uring_queue_args,
         ]
     }
 }

@@ -24,6 +24,8 @@ pub enum Lost {
     Read = 8,
     /// A process that uses a device had no room: its requests count for nobody.
     DiskOwner = 9,
+    /// An operation of `io_uring` or libaio had no room, or could not be read.
+    Operation = 10,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -34,7 +36,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 10;
+pub const LOST_COUNT: usize = 11;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -48,4 +50,5 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::ClockSkew, "clock_skew", "waits for which the scheduler's clocks disagreed"),
     (Lost::Read, "read", "records whose kernel memory could not be read"),
     (Lost::DiskOwner, "disk_owner", "who some block requests are for"),
+    (Lost::Operation, "operation", "some operations of io_uring or libaio"),
 ];

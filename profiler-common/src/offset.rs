@@ -127,6 +127,12 @@ offsets! {
     queue_disk = "request_queue"."disk",
     disk_major = "gendisk"."major",
     disk_minor = "gendisk"."first_minor",
+    uring_file = "io_kiocb"."file",
+    uring_opcode = "io_kiocb"."opcode",
+    uring_flags = "io_kiocb"."flags",
+    uring_ring = "io_kiocb"."ctx",
+    // 5.16 (d81499bfcd47) put it into a completion of the request's own.
+    uring_user_data = "io_kiocb"."cqe.user_data|user_data",
     sock_family = "sock_common"."skc_family",
     sock_state = "sock_common"."skc_state",
     sock_dport = "sock_common"."skc_dport",

@@ -1,4 +1,5 @@
-//! Row `syscall`: calls per thread, kept apart by the kind of file that their first argument names.
+//! Row `syscall`: calls per thread, kept apart by the kind of file that their first argument names; and operations of
+//! `io_uring` and libaio, which are counted like calls with numbers of their own.
 
 use core::mem::offset_of;
 
@@ -7,8 +8,23 @@ use crate::hist::LOG2_SLOTS;
 /// Errno classes, in the order of [`CallRecord::errors`].
 pub const ERRNO_CLASSES: [&str; 8] = ["again", "not_found", "access", "invalid", "peer", "resource", "io", "other"];
 
-/// Numbers at or above this are counted as the last one.
-pub const CALLS_MAX: usize = 512;
+/// Numbers at or above this are counted as the last one. Those of calls end below [`operation`].
+pub const CALLS_MAX: usize = 1024;
+
+/// Numbers of operations that a process hands over and that end later. Codes are for good: captures have them.
+pub mod operation {
+    /// Of `io_uring`, by `enum io_uring_op`.
+    pub const URING: u32 = 640;
+    /// The same that were passed on to a worker thread, because they would have blocked or somebody asked for that.
+    pub const WORKER: u32 = 768;
+    /// Of libaio, by `IOCB_CMD_*`.
+    pub const AIO: u32 = 896;
+    /// Room for codes of each kind: a power of two.
+    pub const CODES: u32 = 128;
+}
+
+/// How many operations of one `io_submit` or one `io_getevents` are looked at. Of more, the rest counts as lost.
+pub const AIO_BATCH_MAX: u64 = 128;
 
 /// Errnos from this on are counted as if their high bits were not there; the kernel's own end at 530.
 pub const ERRNOS_MAX: usize = 1024;
@@ -40,13 +56,17 @@ pub mod class {
     /// Can change what a descriptor names, or which table of descriptors the caller uses. A call of this class that is
     /// missing from the table makes the programs tell the kind of a file by that of its predecessor.
     pub const CLOSE: u8 = 6;
+    /// Hands over operations of libaio, and returns their number.
+    pub const SUBMIT: u8 = 7;
+    /// Waits for the end of some, and returns their number.
+    pub const REAP: u8 = 8;
 }
 
 /// Whether a call of this class has one of the [`IO_SLOTS`].
 #[inline(always)]
 #[must_use]
 pub const fn has_io_slot(class: u8) -> bool {
-    matches!(class, class::READ | class::WRITE | class::SYNC | class::WAIT | class::FORK)
+    matches!(class, class::READ | class::WRITE | class::SYNC | class::WAIT | class::FORK | class::REAP)
 }
 
 /// Whether a call of this class returns a number of bytes.
@@ -183,6 +203,38 @@ pub struct CallOwner {
 }
 
 const _: () = assert!(size_of::<CallOwner>() == 16);
+
+/// What tells an operation from all others under way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OperationKey {
+    /// Where it was handed over: the ring of `io_uring`, or for libaio the process.
+    pub at: u64,
+    /// How its owner tells it: `user_data`, or the address of the `iocb`.
+    pub tag: u64,
+}
+
+const _: () = assert!(size_of::<OperationKey>() == 16);
+
+/// An operation under way, or several that their owner gave one tag.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operation {
+    /// When it was handed over; 0 if nobody can tell which of several will have ended.
+    pub submitted_ns: u64,
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// [`call_key`].
+    pub key: u32,
+    /// How many are under way.
+    pub pending: u32,
+    /// Bytes that it is to move, if libaio tells: all of them, should nobody see its end.
+    pub asked_bytes: u32,
+}
+
+const _: () = assert!(size_of::<Operation>() == 32);
 
 /// The class of an errno, as an index into [`ERRNO_CLASSES`].
 #[must_use]

@@ -8,8 +8,8 @@
 //! of the new owner that begins an epoch for it before the owner can use a descriptor: the child's return from its fork,
 //! and the returns of `execve` and `unshare`. Helpers that the kernel starts itself have no such call; they are told
 //! apart by the process id in the tag, which does not recur together with the table within the life of a cache entry.
-//! Not seen is a descriptor closed by `io_uring`: its number keeps the old kind until the process closes another one. The
-//! same goes for one that `fcntl` turns to direct I/O or back.
+//! Not seen is a descriptor that `fcntl` turns to direct I/O or back: its number keeps the old kind until the process closes
+//! another one. The same goes for one closed by `io_uring` where its programs are missing.
 //!
 //! SAFETY: only the kernel's own tables are read, with helper loads where the verifier loses the type. Indexes are masked
 //! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which
@@ -99,7 +99,13 @@ pub fn file_of(task: Object, descriptor: u32) -> Object {
 #[inline(always)]
 pub fn walk(task: Object, descriptor: u32) -> u32 {
     let file = file_of(task, descriptor);
-    if file.is_null() {
+    if file.is_null() { kind::UNKNOWN } else { kind_of_file(file) }
+}
+
+/// The kind of an open file.
+#[inline(always)]
+pub fn kind_of_file(file: Object) -> u32 {
+    if config!(kernel_reads) == 0 {
         return kind::UNKNOWN;
     }
     let inode = probe::<Pointer>(file, offset!(file_inode)).0;

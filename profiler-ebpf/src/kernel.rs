@@ -32,6 +32,9 @@ pub static CONFIG: Config = Config {
     fua_mask: 0,
     page_head_mask: 0,
     dirty_pause_arg: 0,
+    uring_submit_args: 0,
+    uring_complete_args: 0,
+    uring_queue_args: 0,
 };
 
 /// An offset, known to the verifier as a constant.
@@ -227,6 +230,17 @@ pub fn peek<T: Copy + Default>(object: Object, offset: u32) -> T {
     unsafe {
         helpers::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast());
         value.assume_init()
+    }
+}
+
+/// Reads memory of the running process; `None` if it is not there.
+#[inline(always)]
+pub fn read_user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    let to = value.as_mut_ptr().cast();
+    unsafe {
+        let failed = helpers::bpf_probe_read_user(to, size_of::<T>() as u32, address as *const c_void) != 0;
+        if failed { None } else { Some(value.assume_init()) }
     }
 }
 

@@ -12,7 +12,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use profiler_common::disk::{DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, InodeKey, OwnerKey, OwnerRecord, Request};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::LOST_COUNT;
-use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
+use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls, Operation, OperationKey};
 use profiler_common::tcp::{EVENTS, SocketOwner};
 
 /// The calls of the thread on each CPU, on their way into its record. One entry.
@@ -26,6 +26,10 @@ pub static CALLS: HashMap<CallOwner, CallRecord> = HashMap::with_max_entries(16_
 /// Sampled latencies of calls that did not leave the CPU, per process and call. 4 096 pairs of about 1 KiB each.
 #[map]
 pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_max_entries(4_096, 0);
+
+/// Operations of `io_uring` and libaio under way. 16 384.
+#[map]
+pub static OPERATIONS: HashMap<OperationKey, Operation> = HashMap::with_max_entries(16_384, 0);
 
 /// 256 pairs of device and operation.
 #[map]

@@ -6,20 +6,19 @@
 //!
 //! SAFETY: slot indexes are masked to the size of the array that they index.
 
+mod aio;
 pub mod cpu;
+pub mod operation;
 pub mod total;
+mod uring;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
-use profiler_common::hist::{LINEAR8_SLOTS, linear8_slot};
-use profiler_common::lost::Lost;
 use profiler_common::offset::ABSENT;
 use profiler_common::syscall::{CALLS_MAX, COMPAT_CALL, CpuCalls, ERRNOS_MAX, NO_KEY, call_key, class, moves_bytes};
 use profiler_common::task::NO_CALL;
 
-use crate::emit::lost;
 use crate::file::{forget, kind_of};
-use crate::kernel::{Counter, Hook, Object, config, current, hook, now, offset, read_current, unpreempted};
-use crate::maps::{CPU_CALLS, LATENCIES};
+use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, unpreempted};
+use crate::maps::CPU_CALLS;
 
 /// [`class`] by call number, set at load time.
 #[unsafe(no_mangle)]
@@ -33,6 +32,9 @@ static ERRNO_CLASS: [u8; ERRNOS_MAX] = [0; ERRNOS_MAX];
 const TS_COMPAT: u32 = 2;
 /// Distance of `pt_regs.cx` from `orig_ax`: the layout is part of the ABI.
 const CX_BEFORE_CALL: u32 = 32;
+/// The same of `pt_regs.dx`, the third argument, and of `pt_regs.r10`, the fourth.
+const DX_BEFORE_CALL: u32 = 24;
+const R10_BEFORE_CALL: u32 = 64;
 /// Distance of `pt_regs.ip` from `orig_ax`.
 const IP_AFTER_CALL: u32 = 8;
 
@@ -87,6 +89,11 @@ fn account<H: Hook>(hook: H) {
         cpu::identify(cpu, task);
     }
     sample(cpu, key);
+    // Where programs may read nothing of the kernel's, the loader takes user space for the same.
+    if matches!(class, class::SUBMIT | class::REAP) && result > 0 && config!(kernel_reads) != 0 {
+        let list = if class == class::SUBMIT { DX_BEFORE_CALL } else { R10_BEFORE_CALL };
+        aio::follow(class, hook.read(registers, offset!(regs_call) - list), result.cast_unsigned());
+    }
     cpu::still_owned(cpu, registers);
 }
 
@@ -140,20 +147,8 @@ fn sample(cpu: *mut CpuCalls, key: u32) {
         return;
     }
     unsafe { (*cpu).entered_ns = 0 };
-    let slot = linear8_slot(now().wrapping_sub(entered));
-    let owner = total::owner_of(current(), key);
-    if LATENCIES.get_ptr_mut(owner).is_none() {
-        let none: &[u32; LINEAR8_SLOTS] = &NO_LATENCIES;
-        let _ = LATENCIES.insert(owner, none, BPF_NOEXIST.into());
-    }
-    match LATENCIES.get_ptr_mut(owner) {
-        Some(slots) if slot < LINEAR8_SLOTS => unsafe { u32::add(slots.cast::<u32>().add(slot), 1) },
-        _ => lost(Lost::CallLatency),
-    }
+    total::add_latency(&total::owner_of(current(), key), now().wrapping_sub(entered));
 }
-
-/// Too large for the stack: a fresh histogram is copied from read-only memory.
-static NO_LATENCIES: [u32; LINEAR8_SLOTS] = [0; LINEAR8_SLOTS];
 
 /// The [`class`] of a key. The table has native numbers, 32-bit calls have others.
 #[inline(always)]
@@ -166,7 +161,7 @@ pub fn class_of(key: u32) -> u8 {
 }
 
 #[inline(always)]
-fn errno_class(errno: usize) -> usize {
+pub fn errno_class(errno: usize) -> usize {
     let class =
         unsafe { core::ptr::read_volatile((&raw const ERRNO_CLASS).cast::<u8>().add(errno & (ERRNOS_MAX - 1))) };
     class as usize & 7
@@ -174,6 +169,6 @@ fn errno_class(errno: usize) -> usize {
 
 /// `-result` where that is an errno.
 #[inline(always)]
-fn errno_of(result: i64) -> Option<usize> {
+pub fn errno_of(result: i64) -> Option<usize> {
     (-4095..0).contains(&result).then_some(result.unsigned_abs() as usize)
 }

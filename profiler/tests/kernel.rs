@@ -18,6 +18,7 @@ pub(crate) mod kernel {
     mod finding;
     mod ladder;
     mod life;
+    mod operation;
     mod owner;
     pub mod page;
     mod sample;

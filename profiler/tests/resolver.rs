@@ -9,7 +9,7 @@ use std::path::Path;
 
 use profiler::kernel::btf::Btf;
 use profiler::kernel::offset::{config, has_task_storage, missing, resolve};
-use profiler::kernel::probe::{At, PROBES};
+use profiler::kernel::probe::PROBES;
 use profiler_common::config::Config;
 use profiler_common::offset::{ABSENT, PATHS};
 
@@ -89,7 +89,7 @@ fn table(fixtures: &[Fixture]) -> String {
     }
     lines.push("\narguments of a tracepoint".to_owned());
     for probe in PROBES {
-        if let At::Tracepoint(name) | At::Sampled(name) = probe.at {
+        for name in probe.tracepoints() {
             lines.push(line(name, kernels.iter().map(|btf| or_dash(btf.tracepoint_arity(name)))));
         }
     }
@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 11] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -121,6 +121,9 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
         fua_mask,
         page_head_mask,
         dirty_pause_arg,
+        uring_submit_args,
+        uring_complete_args,
+        uring_queue_args,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),
@@ -130,6 +133,9 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 8] {
         ("fua_mask", fua_mask),
         ("page_head_mask", page_head_mask),
         ("dirty_pause_arg", dirty_pause_arg),
+        ("uring_submit_args", uring_submit_args),
+        ("uring_complete_args", uring_complete_args),
+        ("uring_queue_args", uring_queue_args),
         ("task storage", has_task_storage(btf).into()),
     ]
 }

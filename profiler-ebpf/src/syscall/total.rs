@@ -4,7 +4,7 @@
 //! the size of the array. Counters in the overflow map are shared by the threads of a process, and added to atomically.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use profiler_common::hist::{LOG2_SLOTS, log2_slot};
+use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS, linear8_slot, log2_slot};
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{
     CallCount, CallOwner, CallRecord, CpuCall, IO_SLOTS, OTHER_SLOTS, has_io_slot, moves_bytes,
@@ -12,7 +12,7 @@ use profiler_common::syscall::{
 
 use crate::emit::lost;
 use crate::kernel::{Counter, Object, process_of};
-use crate::maps::CALLS;
+use crate::maps::{CALLS, LATENCIES};
 use crate::syscall::class_of;
 use crate::task::export::stamp;
 use crate::task::thread::Thread;
@@ -53,7 +53,7 @@ fn add_count(to: *mut CallCount, from: *mut CpuCall) {
 /// The same for a thread that uses more calls than it has slots.
 #[inline(always)]
 fn add_shared(task: Object, key: u32, from: *mut CpuCall) {
-    let Some(to) = shared_record(task, key) else { return };
+    let Some(to) = shared_record(&owner_of(task, key)) else { return };
     unsafe {
         u64::add(&raw mut (*to).count, (*from).count);
         u64::add(&raw mut (*to).bytes, (*from).bytes);
@@ -79,7 +79,7 @@ pub fn add_wait(thread: *mut Thread, task: Object, key: u32, waited: u64) {
             *(&raw mut (*slot).blocked).cast::<u32>().add(bucket) += 1;
             (*slot).stamp = stamp();
         }
-    } else if let Some(record) = shared_record(task, key) {
+    } else if let Some(record) = shared_record(&owner_of(task, key)) {
         unsafe {
             u64::add(&raw mut (*record).blocked_ns, waited);
             u32::add((&raw mut (*record).blocked).cast::<u32>().add(bucket), 1);
@@ -135,8 +135,7 @@ fn takes(slot: *mut CallCount, key: u32) -> bool {
 
 /// The record of a process's call in the overflow map, made if need be; `None`, counted, when the map is full.
 #[inline(always)]
-fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
-    let owner = owner_of(task, key);
+pub fn shared_record(owner: &CallOwner) -> Option<*mut CallRecord> {
     if let Some(record) = CALLS.get_ptr_mut(owner) {
         return Some(record);
     }
@@ -148,7 +147,7 @@ fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
         return None;
     };
     unsafe {
-        (*record).key = key;
+        (*record).key = owner.key;
         (*record).stamp = 1;
     }
     Some(record)
@@ -157,6 +156,23 @@ fn shared_record(task: Object, key: u32) -> Option<*mut CallRecord> {
 /// Too large for the stack: a fresh record is copied from read-only memory.
 static EMPTY: CallRecord =
     CallRecord { key: 0, stamp: 0, errors: [0; 8], count: 0, bytes: 0, blocked_ns: 0, blocked: [0; 24] };
+
+/// Adds to the distribution of latencies of a call.
+#[inline(always)]
+pub fn add_latency(owner: &CallOwner, ns: u64) {
+    let slot = linear8_slot(ns);
+    if LATENCIES.get_ptr_mut(owner).is_none() {
+        let none: &[u32; LINEAR8_SLOTS] = &NO_LATENCIES;
+        let _ = LATENCIES.insert(owner, none, BPF_NOEXIST.into());
+    }
+    match LATENCIES.get_ptr_mut(owner) {
+        Some(slots) if slot < LINEAR8_SLOTS => unsafe { u32::add(slots.cast::<u32>().add(slot), 1) },
+        _ => lost(Lost::CallLatency),
+    }
+}
+
+/// Too large for the stack: a fresh histogram is copied from read-only memory.
+static NO_LATENCIES: [u32; LINEAR8_SLOTS] = [0; LINEAR8_SLOTS];
 
 /// The process of the running task, and a call.
 #[inline(always)]

@@ -3,7 +3,9 @@
 use profiler_common::file::{PAGE_BYTES, kind, page};
 
 use super::disk::average;
-use super::grid::{CALLS, Ctx, DROPS, Field, Grid, LATENCIES, Need, PAGES, SWITCHES, field, heaviest_first, needs};
+use super::grid::{
+    CALLS, Ctx, DROPS, Field, Grid, LATENCIES, Need, OPERATIONS, PAGES, SWITCHES, field, heaviest_first, needs,
+};
 use super::syscall::sampled;
 use super::{Scope, Subject, Value};
 use crate::batch::ProcessKey;
@@ -35,9 +37,14 @@ const FIELDS: &[Field<Files>] = &[
          pipe, socket, event fd.",
         |row, _| Value::Text(kind_name(row.kind).into()),
     ),
-    field("file.reads_s", "READS/s", 7, 70, "Reading calls that returned per second.", |row, ctx| {
-        ctx.per_second(ctx.of(&row.usage).reads)
-    }),
+    field(
+        "file.reads_s",
+        "READS/s",
+        7,
+        70,
+        "Reading calls that returned per second, and operations that ended.",
+        |row, ctx| ctx.per_second(ctx.of(&row.usage).reads),
+    ),
     field("file.read_bytes_s", "READ B/s", 8, 0, "Bytes read per second.", |row, ctx| {
         ctx.bytes_per_second(ctx.of(&row.usage).read_bytes)
     }),
@@ -78,7 +85,7 @@ const FIELDS: &[Field<Files>] = &[
             |row, ctx| moved(row, &[page::FAULT], &[], ctx),
         ),
     ),
-    field("file.writes_s", "WRITES/s", 8, 70, "Writing calls that returned per second.", |row, ctx| {
+    field("file.writes_s", "WRITES/s", 8, 70, "The same that write.", |row, ctx| {
         ctx.per_second(ctx.of(&row.usage).writes)
     }),
     field("file.written_bytes_s", "WRIT B/s", 8, 0, "Bytes written per second.", |row, ctx| {
@@ -190,7 +197,7 @@ impl Grid for Files {
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
 
-    const ROWS: &'static [Need] = &[CALLS];
+    const ROWS: &'static [Need] = &[CALLS, OPERATIONS];
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, FileRow<'a>)> {
         let mut rows = Vec::new();

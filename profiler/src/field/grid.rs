@@ -79,6 +79,8 @@ pub(super) const THREADS: Need = Need { probe: "iter_task", why: "the probe iter
 pub(super) const SWITCHES: Need = Need { probe: "sched_switch", why: "the probe sched_switch is missing" };
 pub(super) const WAKERS: Need = Need { probe: "sched_waking", why: "the probe sched_waking is missing" };
 pub(super) const CALLS: Need = Need { probe: "sys_exit", why: "the probe sys_exit is missing" };
+pub(super) const OPERATIONS: Need =
+    Need { probe: "io_uring_submit_req", why: "the probe io_uring_submit_req is missing" };
 pub(super) const LATENCIES: Need = Need { probe: "sys_enter", why: "the probe sys_enter is missing" };
 pub(super) const PAGES: Need =
     Need { probe: "mm_filemap_add_to_page_cache", why: "the probe mm_filemap_add_to_page_cache is missing" };

@@ -3,7 +3,7 @@
 use profiler_common::file::kind;
 use profiler_common::syscall::{ERRNO_CLASSES, class};
 
-use super::grid::{CALLS, Ctx, Field, Grid, LATENCIES, Need, SWITCHES, field, heaviest_first, needs};
+use super::grid::{CALLS, Ctx, Field, Grid, LATENCIES, Need, OPERATIONS, SWITCHES, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::{Hist, ProcessKey};
 use crate::model::file::kind_name;
@@ -23,15 +23,21 @@ pub(super) struct Call<'a> {
 const FIELDS: &[Field<Syscalls>] = &[
     field("process.pid", "PID", 7, 0, "Process id.", |row, _| Value::Id(row.process.pid.into())),
     field("process.comm", "NAME", 0, 0, "Name of the process.", |row, ctx| ctx.comm(row.process)),
-    field("syscall.name", "CALL", 16, 0, "System call.", |row, ctx| {
-        Value::Text(ctx.model.calls.name(row.key).into_owned())
-    }),
+    field(
+        "syscall.name",
+        "CALL",
+        16,
+        0,
+        "System call; or operation of io_uring (uring, iou-wrk where a worker thread did it) or of libaio (aio), which counts \
+         when it has ended.",
+        |row, ctx| Value::Text(ctx.model.calls.name(row.key).into_owned()),
+    ),
     field(
         "syscall.kind",
         "ON",
         12,
         90,
-        "Kind of the file in its first argument, where the call takes one and we look.",
+        "Kind of the file in its first argument, or of an operation, where it has one and we look.",
         |row, _| on(row.key),
     ),
     field("syscall.calls_s", "CALLS/s", 7, 0, "Calls that returned per second.", |row, ctx| {
@@ -79,7 +85,8 @@ const FIELDS: &[Field<Syscalls>] = &[
             "LAT50",
             9,
             110,
-            "Median latency, entry to return, over the window. Of a sample of all calls.",
+            "Median latency, entry to return, over the window. Of a sample of all calls; of all operations, from their \
+             handing over to their end.",
             |row, _| sampled(&row.sum.latency, row.sum.count, 0.5),
         ),
     ),
@@ -101,7 +108,7 @@ impl Grid for Syscalls {
 
     const FIELDS: &'static [Field<Self>] = FIELDS;
 
-    const ROWS: &'static [Need] = &[CALLS];
+    const ROWS: &'static [Need] = &[CALLS, OPERATIONS];
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, Call<'a>)> {
         let mut rows = Vec::new();

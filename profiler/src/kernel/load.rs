@@ -11,7 +11,7 @@ use profiler_common::offset::Offsets;
 use profiler_common::syscall::{CALLS_MAX, ERRNOS_MAX, errno_class};
 
 use crate::batch::ProbeStatus;
-use crate::batch::call::{class_of, wait_of};
+use crate::batch::call::{class_of, operation_name, wait_of};
 use crate::config::{Options, Types};
 use crate::error::Error;
 use crate::kernel::btf::Btf;
@@ -76,7 +76,8 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         let installed = permitted(probe, &offsets, &kinds, options)
             .and_then(|()| relied_on(probe, &probes))
             .and_then(|()| install(probe, &mut ebpf, &kinds));
-        let attached = installed.and_then(|(form, reason)| attach(probe, &mut ebpf, form).map(|()| (form, reason)));
+        let attached =
+            installed.and_then(|(form, reason)| attach(probe, &mut ebpf, form, &kinds).map(|()| (form, reason)));
         probes.push(match attached {
             Ok((form, reason)) => status(probe, Some(form), reason),
             Err(reason) => status(probe, None, reason),
@@ -142,10 +143,10 @@ fn of_calls(by_name: fn(&str) -> u8) -> [u8; CALLS_MAX] {
     table
 }
 
-/// Name of a system call of this architecture.
+/// Name of a system call of this architecture, or of an operation.
 #[must_use]
 pub fn call_name(number: usize) -> Option<&'static str> {
-    syscalls::Sysno::new(number).map(|call| call.name())
+    syscalls::Sysno::new(number).map(|call| call.name()).or_else(|| operation_name(number))
 }
 
 fn errno_classes() -> [u8; ERRNOS_MAX] {
@@ -168,12 +169,16 @@ fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options)
             None => "the kernel's types (BTF) are not known".into(),
         });
     }
-    if let (At::Tracepoint(at) | At::Sampled(at), Some(btf)) = (probe.at, &kinds.ours)
-        && btf.tracepoint_arity(at).is_none()
-    {
+    let hooks = matches!(probe.at, At::Tracepoint(_) | At::Sampled(_));
+    if hooks && kinds.ours.is_some() && tracepoint(probe, kinds).is_none() {
         return Err("this kernel does not have the tracepoint".into());
     }
     Ok(())
+}
+
+/// The name of a probe's tracepoint here, if the kernel's types tell.
+fn tracepoint(probe: &Probe, kinds: &Kinds) -> Option<&'static str> {
+    kinds.ours.as_ref().and_then(|btf| offset::tracepoint(btf, probe))
 }
 
 /// Whether the probe works without which this one would tell wrong numbers.
@@ -189,7 +194,7 @@ fn relied_on(probe: &Probe, before: &[ProbeStatus]) -> Result<(), String> {
 type Install = Result<(&'static str, String), String>;
 
 fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
-    let typed = load_typed(probe, ebpf, kinds.running.as_ref());
+    let typed = load_typed(probe, ebpf, kinds);
     match (typed, probe.at) {
         (Ok(form), _) => Ok((form, shortfall(probe, kinds))),
         (Err(why), At::Iterator(_)) => Err(why),
@@ -206,8 +211,12 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
 /// What a tracepoint does not tell on this kernel.
 fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
     let unread = match probe.name {
-        "sys_exit" => Some("kinds of files are not known"),
+        "sys_exit" => Some("kinds of files and operations of libaio are not known"),
         "writeback_dirty_folio" => Some("what is written back counts for whoever writes it"),
+        "io_uring_complete" => Some("operations of io_uring count for no kind of file"),
+        "io_uring_submit_req" if kinds.ours.as_ref().is_some_and(offset::hides_rings) => {
+            Some("operations of io_uring are not counted")
+        }
         _ => None,
     };
     if let Some(less) = unread.filter(|_| support::lockdown().as_deref() == Some("confidentiality")) {
@@ -221,10 +230,11 @@ fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
     }
 }
 
-fn load_typed(probe: &Probe, ebpf: &mut Ebpf, btf: Option<&aya::Btf>) -> Result<&'static str, String> {
-    let btf = btf.ok_or("the running kernel has no BTF")?;
+fn load_typed(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Result<&'static str, String> {
+    let btf = kinds.running.as_ref().ok_or("the running kernel has no BTF")?;
     match (ebpf.program_mut(probe.name), probe.at) {
         (Some(Program::BtfTracePoint(program)), At::Tracepoint(at) | At::Sampled(at)) => {
+            let at = tracepoint(probe, kinds).unwrap_or(at);
             program.load(at, btf).map(|()| "tp_btf").map_err(|why| reason(&why))
         }
         (Some(Program::Iter(program)), At::Iterator(over)) => {
@@ -247,8 +257,9 @@ pub fn raw_name(probe: &Probe) -> String {
     format!("{}_raw", probe.name)
 }
 
-fn attach(probe: &Probe, ebpf: &mut Ebpf, form: &str) -> Result<(), String> {
+fn attach(probe: &Probe, ebpf: &mut Ebpf, form: &str, kinds: &Kinds) -> Result<(), String> {
     let At::Tracepoint(at) = probe.at else { return Ok(()) };
+    let at = tracepoint(probe, kinds).unwrap_or(at);
     let name = if form == "tp_btf" { Cow::Borrowed(probe.name) } else { Cow::Owned(raw_name(probe)) };
     let result = match ebpf.program_mut(&name) {
         Some(Program::BtfTracePoint(program)) => program.attach().map(drop),

@@ -4,9 +4,12 @@ use profiler_common::config::Config;
 use profiler_common::offset::{ABSENT, Offsets, PATHS};
 
 use crate::kernel::btf::Btf;
+use crate::kernel::probe::Probe;
 
 /// `RQF_FLUSH_SEQ` before it became an enum.
 const FLUSH_SEQ_MACRO: u32 = 1 << 4;
+
+const COMPLETE: &str = "io_uring_complete";
 
 /// Where the members are that the programs read.
 #[must_use]
@@ -38,7 +41,7 @@ pub fn missing(offsets: &Offsets, needs: &[&str]) -> Vec<&'static str> {
 pub fn config(btf: &Btf) -> Config {
     let mask = |name| btf.enumerator(name).map_or(0, |bit| 1 << bit);
     let flag = btf.enumerator("__RQF_FLUSH_SEQ");
-    let pause = btf.tracepoint_arity("balance_dirty_pages").and_then(|arity| arity.checked_sub(2));
+    let arguments = |names: &[&str]| names.iter().find_map(|name| btf.tracepoint_arity(name)).map_or(0, number);
     Config {
         sample_calls: 1,
         switch_prev_state: u32::from(btf.tracepoint_arity("sched_switch") == Some(4)),
@@ -48,10 +51,29 @@ pub fn config(btf: &Btf) -> Config {
         page_head_mask: mask("PG_head"),
         log: 0,
         kernel_reads: 1,
+        uring_submit_args: arguments(&["io_uring_submit_req", "io_uring_submit_sqe"]),
+        uring_complete_args: arguments(&[COMPLETE]),
+        uring_queue_args: arguments(&["io_uring_queue_async_work"]),
         // The guard was made for tracepoints.
-        dirty_pause_arg: pause.map_or(0, |index| u32::try_from(index).unwrap_or(0)),
+        dirty_pause_arg: arguments(&["balance_dirty_pages"]).saturating_sub(2),
         preemptible: btf.has_typedef("class_srcu_fast_notrace_t").into(),
     }
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(0)
+}
+
+/// The name of a probe's tracepoint on this kernel; `None` if it has none.
+#[must_use]
+pub fn tracepoint(btf: &Btf, probe: &Probe) -> Option<&'static str> {
+    probe.tracepoints().find(|name| btf.tracepoint_arity(name).is_some())
+}
+
+/// Whether a completion of `io_uring` tells its ring as a number, but a request as something with a type.
+#[must_use]
+pub fn hides_rings(btf: &Btf) -> bool {
+    btf.tracepoint_argument(COMPLETE, "io_ring_ctx").is_none() && btf.tracepoint_arity(COMPLETE) != Some(4)
 }
 
 /// Task storage is open to tracing programs since 5.13; what the same object needs besides came with 5.15. All are

@@ -17,6 +17,19 @@ pub struct Probe {
     pub without: &'static str,
     /// Where the tracepoint has fewer arguments than this, it tells less: what.
     pub fewer: Option<(usize, &'static str)>,
+    /// What the tracepoint was called before.
+    pub former: Option<&'static str>,
+}
+
+impl Probe {
+    /// The tracepoint that it attaches to, by its latest name first.
+    pub fn tracepoints(&self) -> impl Iterator<Item = &'static str> {
+        let latest = match self.at {
+            At::Tracepoint(name) | At::Sampled(name) => Some(name),
+            At::Iterator(_) => None,
+        };
+        latest.into_iter().chain(self.former)
+    }
 }
 
 /// Where a program attaches.
@@ -152,6 +165,23 @@ const DIRTY: &[&str] = &[
 
 const OWNER: &[&str] = &["request_cmd_flags", "task_group_leader", "task_start_ns", "task_tgid"];
 
+/// What tells a request of `io_uring` and its file.
+const URING: &[&str] = &[
+    "uring_",
+    "file_inode",
+    "file_flags",
+    "inode_mode",
+    "inode_super",
+    "super_magic",
+    "socket_sk",
+    "sock_protocol",
+    "sock_family",
+    "task_group_leader",
+    "task_start_ns",
+    "task_tgid",
+    "task_files",
+];
+
 const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_", "task_group_leader", "task_start_ns", "task_tgid"];
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
@@ -229,6 +259,21 @@ pub const PROBES: &[Probe] = &[
         ..hook("sys_exit", CALL, "system calls, file reads, writes and syncs, and which of them block")
     },
     Probe { after: Some("sys_exit"), ..sampled("sys_enter", &[], "latency of calls that do not block") },
+    hook("io_uring_complete", URING, "operations of io_uring"),
+    // What nobody sees complete would stay for ever.
+    Probe {
+        after: Some("io_uring_complete"),
+        former: Some("io_uring_submit_sqe"),
+        ..hook("io_uring_submit_req", URING, "operations of io_uring")
+    },
+    Probe {
+        after: Some("io_uring_submit_req"),
+        ..hook(
+            "io_uring_queue_async_work",
+            URING,
+            "nothing; operations of io_uring that worker threads do look like all others",
+        )
+    },
     hook("mm_filemap_add_to_page_cache", PAGE, "which reads miss the page cache"),
     hook("mm_filemap_delete_from_page_cache", PAGE, "what leaves the page cache, and who takes it out"),
     hook("block_rq_complete", REQUEST, "block requests and their times, but for what /proc/diskstats counts"),
@@ -271,7 +316,7 @@ pub const PROBES: &[Probe] = &[
 ];
 
 const fn hook(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
-    Probe { name, at: At::Tracepoint(name), needs, after: None, without, fewer: None }
+    Probe { name, at: At::Tracepoint(name), needs, after: None, without, fewer: None, former: None }
 }
 
 const fn reclaim(name: &'static str, end: Option<&'static str>) -> Probe {

@@ -6,6 +6,7 @@ use profiler_common::file::{kind, page};
 use profiler_common::syscall::class;
 
 use crate::batch::Hist;
+use crate::batch::call::is_operation;
 use crate::model::Window;
 use crate::model::process::Process;
 use crate::model::syscall::{CallTable, CallUse, kind_of};
@@ -107,7 +108,8 @@ pub fn storage<'a>(processes: impl IntoIterator<Item = &'a Process>, table: &Cal
 #[must_use]
 pub fn cached_reads(process: &Process, table: &CallTable, window: Window) -> (u64, u64) {
     let (mut cached, mut unknown) = (0, 0);
-    for (key, call) in &process.calls {
+    // Pages that operations fetch do not count as fetched by a call.
+    for (key, call) in process.calls.iter().filter(|(key, _)| !is_operation(&table.name(**key))) {
         let bytes = call.of(window).bytes;
         match (table.class(*key), kind_of(*key)) {
             (class::READ, kind::REGULAR) => cached += bytes,

@@ -39,6 +39,11 @@ impl Trace {
         Self::new(&events.map(|event| format!("tcp/{event}")).each_ref().map(|event| (event.as_str(), "0")))
     }
 
+    /// Operations of `io_uring` that are passed on to worker threads.
+    pub fn of_punts() -> Option<Self> {
+        Self::new(&[("io_uring/io_uring_queue_async_work", "0")])
+    }
+
     /// Events with a filter each, `0` for none. Nobody watches where nothing is hidden: the kernels of our own guests hide
     /// nothing.
     fn new(events: &[(&str, &str)]) -> Option<Self> {
@@ -83,6 +88,13 @@ impl Trace {
     /// Block events for which no program runs.
     pub fn hidden(&self, batches: &[Batch]) -> Vec<Event> {
         self.hidden_lines(batches).iter().map(|line| event(line).expect(line)).collect()
+    }
+
+    /// How often something happened in the context of some threads.
+    pub fn count_of(&self, tids: &[u32], event: &str) -> u64 {
+        let of_them = |line: &&String| tid_of(line).is_some_and(|tid| tids.contains(&tid));
+        let lines = self.lines();
+        lines.iter().filter(of_them).filter(|line| line.contains(&format!(": {event}: "))).count() as u64
     }
 
     /// How often something happened for which no program ran.

@@ -10,7 +10,6 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use profiler_common::offset::PATHS;
 
-use self::probe::At;
 use self::reader::Btf;
 use super::fetch;
 use super::matrix::KERNELS;
@@ -96,8 +95,5 @@ fn answers(types: &[u8]) -> Result<Answers> {
 
 /// The tracepoints that programs attach to.
 fn tracepoints() -> impl Iterator<Item = &'static str> {
-    probe::PROBES.iter().filter_map(|probe| match probe.at {
-        At::Tracepoint(name) | At::Sampled(name) => Some(name),
-        At::Iterator(_) => None,
-    })
+    probe::PROBES.iter().flat_map(probe::Probe::tracepoints)
 }

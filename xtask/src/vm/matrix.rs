@@ -76,6 +76,9 @@ const RECLAIM: &str = "memory_freed_for_oneself";
 /// The kinds of files are told by memory that programs may not read.
 const KINDLESS: &str = "the kinds of files are not known under lockdown";
 
+/// Nor what a process has told them of its operations.
+const RINGLESS: &str = "operations of io_uring and libaio are not known under lockdown";
+
 /// Of each row what shows that its numbers are right, against counters of the kernel and latencies that were set.
 const ROWS: &[&str] = &[
     "guest::disk::",
@@ -84,6 +87,7 @@ const ROWS: &[&str] = &[
     "file::",
     "page::pages_that_are_written",
     "life::the_last_process",
+    "operation::",
     "syscall::strace",
     "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
     "tcp::an_open_connection",
@@ -164,8 +168,13 @@ pub const GUESTS: &[Guest] = &[
         kernel: "6.12",
         append: "lockdown=confidentiality guest.lockdown=confidentiality",
         tests: ROWS,
-        impossible: &[("file::", KINDLESS)],
-        short: &[partial("sys_exit", "kinds of files"), partial("writeback_dirty_folio", "whoever writes it")],
+        impossible: &[("file::", KINDLESS), ("operation::", RINGLESS)],
+        short: &[
+            partial("sys_exit", "kinds of files and operations"),
+            partial("writeback_dirty_folio", "whoever writes it"),
+            partial("io_uring_complete", "count for no kind of file"),
+            partial("io_uring_submit_req", "are not counted"),
+        ],
         ..PLAIN
     },
 ];

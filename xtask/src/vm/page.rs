@@ -45,12 +45,17 @@ fn ladder() -> String {
     let rows = PROBES.iter().map(|probe| {
         let (at, forms) = match probe.at {
             At::Iterator(over) => (format!("iterator `{over}`"), "`iter`"),
-            At::Tracepoint(at) => (format!("tracepoint `{at}`"), "`tp_btf`, `raw_tp`"),
+            At::Tracepoint(_) => (format!("tracepoint {}", names(probe)), "`tp_btf`, `raw_tp`"),
             At::Sampled(at) => (format!("tracepoint `{at}`, for a share of each interval"), "`tp_btf`, `raw_tp`"),
         };
         vec![format!("`{}`", probe.name), at, forms.to_owned(), probe.without.to_owned()]
     });
     markdown(&[head.to_vec()].into_iter().chain(rows).collect::<Rows>())
+}
+
+/// What its tracepoint is called, on some kernels or on others.
+fn names(probe: &Probe) -> String {
+    probe.tracepoints().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// Why cells are not what one would like, each reason once.

@@ -58,7 +58,9 @@ pub(super) fn locked_down() -> Diagnosis {
     let mut host = Diagnosis { lockdown: Lockdown::Mode("confidentiality".to_owned()), ..whole() };
     for probe in &mut host.machine.probes {
         let less = match probe.name.as_str() {
-            "sys_exit" => "kinds of files are not known",
+            "sys_exit" => "kinds of files and operations of libaio are not known",
+            "io_uring_complete" => "operations of io_uring count for no kind of file",
+            "io_uring_submit_req" => "operations of io_uring are not counted",
             "writeback_dirty_folio" => "what is written back counts for whoever writes it",
             _ => continue,
         };

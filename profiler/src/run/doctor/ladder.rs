@@ -91,7 +91,9 @@ impl Ladder<'_> {
     pub(super) fn attaches_to(&self) -> String {
         match self.probe.at {
             At::Iterator(over) => format!("iterator {over}"),
-            At::Tracepoint(name) | At::Sampled(name) => format!("tracepoint {name}"),
+            At::Tracepoint(_) | At::Sampled(_) => {
+                format!("tracepoint {}", self.probe.tracepoints().collect::<Vec<_>>().join(" or "))
+            }
         }
     }
 }

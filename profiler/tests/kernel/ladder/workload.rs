@@ -8,12 +8,14 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use io_uring::{IoUring, opcode};
 use profiler::field::Table;
 
 use crate::kernel::child::{Child, Clock, Parent, fork, open, read_once, write_once};
 use crate::kernel::device::LoopDevice;
 use crate::kernel::network::{Cable, SERVER, Told};
 use crate::kernel::observe::until;
+use crate::kernel::operation::hand_over;
 use crate::kernel::page::{forget, temporary};
 use crate::kernel::tcp::{ask, listen, quiet, send, serve};
 
@@ -24,6 +26,7 @@ const REQUESTS: u64 = 32;
 const BYTES: u64 = REQUESTS << 16;
 const GETPPIDS: u64 = 1_000;
 const SLEEPS: u64 = 10;
+const NOPS: u64 = 300;
 const READS: u64 = 200;
 /// By a process and over a connection that both end.
 const SHORT: usize = 500;
@@ -220,6 +223,10 @@ fn work(claims: &mut Vec<Claim>) -> Child {
         for _ in 0..SLEEPS {
             thread::sleep(Duration::from_millis(6));
         }
+        let mut ring = IoUring::new(1).unwrap();
+        for _ in 0..NOPS {
+            assert_eq!(hand_over(&mut ring, &[opcode::Nop::new().build()]), [0]);
+        }
         parent.say([clock.now().blocked_since(&begin)]);
         parent.hear();
     });
@@ -234,6 +241,7 @@ fn work(claims: &mut Vec<Claim>) -> Child {
         |tolerance: f64| Truth::Between(slept_ns as f64 * (1.0 - tolerance), slept_ns as f64 * (1.0 + tolerance));
     let getppid = [("syscall.name", "getppid")];
     claim(Table::Syscalls, &getppid, "syscall.calls_s", exactly(GETPPIDS));
+    claim(Table::Syscalls, &[("syscall.name", "uring nop")], "syscall.calls_s", exactly(NOPS));
     let sleep = [("syscall.name", "clock_nanosleep")];
     claim(Table::Syscalls, &sleep, "syscall.calls_s", exactly(SLEEPS));
     claim(Table::Syscalls, &sleep, "syscall.blocked_ratio", slept(0.05));
