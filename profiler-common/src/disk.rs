@@ -128,20 +128,6 @@ pub struct Request {
 
 const _: () = assert!(size_of::<Request>() == 24);
 
-/// A file, by its inode.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct InodeKey {
-    /// Inode number.
-    pub number: u64,
-    /// `super_block.s_dev`
-    pub device: u32,
-    /// `i_generation`: numbers are used again.
-    pub generation: u32,
-}
-
-const _: () = assert!(size_of::<InodeKey>() == 16);
-
 /// Processes that are told apart as those who make pages of one file dirty: another takes the place of who is owed least.
 pub const DIRTIERS_MAX: usize = 8;
 

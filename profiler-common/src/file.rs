@@ -1,6 +1,9 @@
 //! Row `file`: the kind of file behind a descriptor, and pages of the page cache. What is read and written rides on the
 //! calls themselves.
 
+use crate::hist::LOG2_SLOTS;
+use crate::syscall::class;
+
 /// Kinds of file, from `inode.i_mode`. They fit the four bits above a call number.
 pub mod kind {
     /// The call takes no descriptor.
@@ -90,6 +93,100 @@ pub const fn kind_of_mode(mode: u16) -> u32 {
     }
 }
 
+/// Whether files of a kind are counted one by one.
+#[inline(always)]
+#[must_use]
+pub const fn is_followed(kind: u32) -> bool {
+    matches!(kind, kind::REGULAR | kind::DIRECT | kind::BLOCK)
+}
+
+/// A file, by its inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InodeKey {
+    /// Inode number.
+    pub number: u64,
+    /// `super_block.s_dev`
+    pub device: u32,
+    /// `i_generation`: numbers are used again.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<InodeKey>() == 16);
+
+// Reads, writes and syncs, in this order.
+const _: () = assert!(class::WRITE == class::READ + 1 && class::SYNC == class::WRITE + 1);
+
+impl InodeKey {
+    /// No file: inode numbers start at 1.
+    pub const NONE: Self = Self { number: 0, device: 0, generation: 0 };
+}
+
+/// What can be done to a file by a call that names it, in the order of [`PathRecord::calls`]: the class of the call, less one.
+pub const ACTS: usize = 3;
+
+/// A file as one process uses it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PathKey {
+    /// The file.
+    pub inode: InodeKey,
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// One of [`kind`]: a file may be open for direct I/O and for other.
+    pub kind: u32,
+}
+
+const _: () = assert!(size_of::<PathKey>() == 32);
+
+/// Room for the name of a file, and for that of its folder. Longer ones are cut, and end without a NUL.
+pub const NAME_LEN: usize = 48;
+/// See [`NAME_LEN`].
+pub const FOLDER_LEN: usize = 32;
+
+/// What a process did to a file. Counts only grow; a record that gave way to others is gone with what it had.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathRecord {
+    /// Bytes read, and written.
+    pub bytes: [u64; 2],
+    /// Reads, writes and syncs that returned, operations included.
+    pub calls: [u64; ACTS],
+    /// Blocked time inside them.
+    pub blocked_ns: [u64; ACTS],
+    /// Pages that were fetched for it, those ahead of reads included.
+    pub missed_pages: u64,
+    /// Syncs that blocked, by blocked time, coarse scale.
+    pub sync_blocked: [u32; LOG2_SLOTS],
+    /// A descriptor that named it.
+    pub descriptor: u32,
+    /// Tells it from an earlier record of the same key.
+    pub born: u32,
+    /// One of its names, NUL padded; empty if nobody has looked.
+    pub name: [u8; NAME_LEN],
+    /// Name of the folder that this is in; empty at the root of a file system.
+    pub folder: [u8; FOLDER_LEN],
+}
+
+impl PathRecord {
+    /// Nothing happened yet.
+    pub const EMPTY: Self = Self {
+        bytes: [0; 2],
+        calls: [0; ACTS],
+        blocked_ns: [0; ACTS],
+        missed_pages: 0,
+        sync_blocked: [0; LOG2_SLOTS],
+        descriptor: 0,
+        born: 0,
+        name: [0; NAME_LEN],
+        folder: [0; FOLDER_LEN],
+    };
+}
+
+const _: () = assert!(size_of::<PathRecord>() == 256);
+
 /// Entries of a CPU's cache of kinds.
 pub const KIND_ENTRIES: usize = 16;
 
@@ -110,6 +207,15 @@ pub struct KindEntry {
     pub epoch: u32,
     /// One of [`kind`], never [`kind::UNKNOWN`].
     pub kind: u32,
+    /// The file, if its kind is counted one by one ([`is_followed`]), else [`InodeKey::NONE`].
+    pub inode: InodeKey,
+    /// As in [`PathRecord`], of the thread that is on this CPU, since it came there; old if the entry's bit is not set in
+    /// [`crate::syscall::CpuCalls::dirty_paths`].
+    pub bytes: [u64; 2],
+    /// See there.
+    pub calls: [u32; ACTS],
+    /// Explicit padding, always zero.
+    pub padding: u32,
 }
 
-const _: () = assert!(size_of::<KindEntry>() == 24);
+const _: () = assert!(size_of::<KindEntry>() == 72);

@@ -100,6 +100,12 @@ offsets! {
     inode_super = "inode"."i_sb",
     inode_generation = "inode"."i_generation",
     inode_mapping = "inode"."i_mapping",
+    // The first of its names, by a member of that.
+    inode_alias = "inode"."i_dentry.first",
+    // 7.0 dropped the name of the union.
+    dentry_alias = "dentry"."d_u.d_alias|d_alias",
+    dentry_name = "dentry"."d_name.name",
+    dentry_parent = "dentry"."d_parent",
     super_magic = "super_block"."s_magic",
     super_device = "super_block"."s_dev",
     // Who holds it alone, and thus writes. On PREEMPT_RT it is another lock.

@@ -3,6 +3,7 @@
 
 use core::mem::offset_of;
 
+use crate::file::InodeKey;
 use crate::hist::LOG2_SLOTS;
 
 /// Errno classes, in the order of [`CallRecord::errors`].
@@ -179,6 +180,12 @@ pub struct CpuCalls {
     pub first_key: u32,
     /// A bit per slot in use. The content of all others is old.
     pub dirty: u32,
+    /// A bit per entry of [`Self::kinds`] whose file the owner has read, written or synced.
+    pub dirty_paths: u32,
+    /// Explicit padding, always zero.
+    pub padding: u32,
+    /// The file of the call of [`Self::first_key`], or [`InodeKey::NONE`].
+    pub first_path: InodeKey,
     /// Calls, by a hash of their key.
     pub slots: [CpuCall; CPU_SLOTS],
     /// Kinds of the files behind descriptors that were used on this CPU, by whatever process.
@@ -187,7 +194,7 @@ pub struct CpuCalls {
     pub tenure_begun: u64,
 }
 
-const _: () = assert!(size_of::<CpuCalls>() == 48 + 56 * CPU_SLOTS + 24 * crate::file::KIND_ENTRIES + 8);
+const _: () = assert!(size_of::<CpuCalls>() == 72 + 56 * CPU_SLOTS + 72 * crate::file::KIND_ENTRIES + 8);
 
 /// Key of the overflow map and of the map of sampled latencies. The latter has only calls that did not leave the CPU
 /// between entry and return, see [`CallRecord::blocked`] for all others.

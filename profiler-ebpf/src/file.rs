@@ -16,10 +16,11 @@
 //! never interrupt one another on one CPU.
 
 mod page;
+pub mod path;
 
 use core::ptr::{null, read_volatile};
 
-use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, is_in_memory, kind, kind_of_mode};
+use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, is_followed, is_in_memory, kind, kind_of_mode};
 use profiler_common::syscall::CpuCalls;
 
 use crate::kernel::{
@@ -37,9 +38,10 @@ const O_DIRECT: u32 = 0o40000;
 /// Tables are aligned to cache lines.
 const TABLE_SHIFT: u32 = 6;
 
-/// The kind of file that a descriptor of the running task names, whose table ([`table_of`]) and process these are.
+/// The kind of file that a descriptor of the running task names, whose table ([`table_of`]) and process these are, and which of
+/// the CPU's entries has it: none if it is not known.
 #[inline(always)]
-pub fn kind_of(cpu: *mut CpuCalls, files: u64, pid: u32, descriptor: u32) -> u32 {
+pub fn kind_of(cpu: *mut CpuCalls, files: u64, pid: u32, descriptor: u32) -> (u32, usize) {
     unsafe {
         // Read before the walk: what changes meanwhile makes the entry stale at once.
         let epoch = read_volatile(epoch_of(files));
@@ -50,13 +52,27 @@ pub fn kind_of(cpu: *mut CpuCalls, files: u64, pid: u32, descriptor: u32) -> u32
             && (*entry).epoch == epoch
             && (*entry).pid == pid;
         if known {
-            return (*entry).kind;
+            return ((*entry).kind, index);
         }
-        let kind = walk(current(), descriptor);
-        if kind != kind::UNKNOWN {
-            entry.write(KindEntry { files, pid, descriptor, epoch, kind });
+        if (*cpu).dirty_paths & 1 << index != 0 {
+            path::paths_flush();
         }
-        kind
+        let file = file_of(current(), descriptor);
+        let kind = if file.is_null() { kind::UNKNOWN } else { kind_of_file(file) };
+        if kind == kind::UNKNOWN {
+            return (kind, KIND_ENTRIES);
+        }
+        // Member by member: a whole one would lie on the stack first, which is short.
+        (*entry).files = files;
+        (*entry).pid = pid;
+        (*entry).descriptor = descriptor;
+        (*entry).epoch = epoch;
+        (*entry).kind = kind;
+        (*entry).inode.number = 0;
+        if is_followed(kind) {
+            path::path_begin(index as u32, file as u64);
+        }
+        (kind, index)
     }
 }
 

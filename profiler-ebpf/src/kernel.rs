@@ -11,6 +11,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::COMM_LEN;
 use profiler_common::config::Config;
+use profiler_common::file::InodeKey;
 use profiler_common::kfunc;
 use profiler_common::lost::Lost;
 use profiler_common::offset::{ABSENT, Offsets};
@@ -233,6 +234,12 @@ pub fn peek<T: Copy + Default>(object: Object, offset: u32) -> T {
     }
 }
 
+/// Copies a string of the kernel, cut to the room that there is.
+#[inline(always)]
+pub fn copy_string<const N: usize>(to: *mut [u8; N], from: Object) {
+    unsafe { helpers::bpf_probe_read_kernel_str(to.cast(), N as u32, from.cast()) };
+}
+
 /// Reads memory of the running process; `None` if it is not there.
 #[inline(always)]
 pub fn read_user<T: Copy>(address: u64) -> Option<T> {
@@ -356,6 +363,16 @@ pub fn disk_of<H: Hook>(hook: H, request: Object) -> Object {
         hook.follow(hook.follow(request, offset!(request_queue)), offset!(queue_disk))
     } else {
         hook.follow(request, offset!(request_disk))
+    }
+}
+
+/// An inode as a key.
+#[inline(always)]
+pub fn inode_key<H: Hook>(from: H, inode: Object) -> InodeKey {
+    InodeKey {
+        number: from.read(inode, offset!(inode_number)),
+        device: from.read(from.follow(inode, offset!(inode_super)), offset!(super_device)),
+        generation: from.read(inode, offset!(inode_generation)),
     }
 }
 

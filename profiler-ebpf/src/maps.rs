@@ -9,15 +9,21 @@
 pub use self::storage::{LocalStorage, SOCKET_STORAGE, TASK_STORAGE};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use profiler_common::disk::{DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, InodeKey, OwnerKey, OwnerRecord, Request};
+use profiler_common::disk::{DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, OwnerKey, OwnerRecord, Request};
+use profiler_common::file::{InodeKey, PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::LOST_COUNT;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls, Operation, OperationKey};
+use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, SocketOwner};
 
 /// The calls of the thread on each CPU, on their way into its record. One entry.
 #[map]
 pub static CPU_CALLS: PerCpuArray<CpuCalls> = PerCpuArray::with_max_entries(1, 0);
+
+/// The last record of the thread that ends on each CPU, while it is made: too large for the stack. One entry.
+#[map]
+pub static LAST_TASK: PerCpuArray<TaskRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// Calls that found no slot in their thread, per process. 16 384 pairs of process and call.
 #[map]
@@ -30,6 +36,10 @@ pub static LATENCIES: HashMap<CallOwner, [u32; LINEAR8_SLOTS]> = HashMap::with_m
 /// Operations of `io_uring` and libaio under way. 16 384.
 #[map]
 pub static OPERATIONS: HashMap<OperationKey, Operation> = HashMap::with_max_entries(16_384, 0);
+
+/// What processes do to files: 8 192 pairs, those that were used last. What has to go is the difference to all calls.
+#[map]
+pub static PATHS: LruHashMap<PathKey, PathRecord> = LruHashMap::with_max_entries(8_192, 0);
 
 /// 256 pairs of device and operation.
 #[map]

@@ -12,11 +12,12 @@ pub mod operation;
 pub mod total;
 mod uring;
 
+use profiler_common::file::{KIND_ENTRIES, is_followed, kind};
 use profiler_common::offset::ABSENT;
 use profiler_common::syscall::{CALLS_MAX, COMPAT_CALL, CpuCalls, ERRNOS_MAX, NO_KEY, call_key, class, moves_bytes};
 use profiler_common::task::NO_CALL;
 
-use crate::file::{forget, kind_of};
+use crate::file::{forget, kind_of, path};
 use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, unpreempted};
 use crate::maps::CPU_CALLS;
 
@@ -70,16 +71,21 @@ fn account<H: Hook>(hook: H) {
         return;
     }
     cpu::own(cpu, registers);
-    let key = match class {
+    let (kind, entry) = match class {
         class::READ | class::WRITE | class::SYNC => {
             let (files, pid) = unsafe { ((*cpu).files, (*cpu).pid) };
-            call_key(call, kind_of(cpu, files, pid, hook.read::<u64>(registers, offset!(regs_arg0)) as u32))
+            kind_of(cpu, files, pid, hook.read::<u64>(registers, offset!(regs_arg0)) as u32)
         }
-        _ => call,
+        _ => (kind::NONE, KIND_ENTRIES),
     };
+    let key = call | call_key(0, kind);
     unsafe {
-        if (*cpu).first_key == NO_KEY {
+        let first = (*cpu).first_key == NO_KEY;
+        if first {
             (*cpu).first_key = key;
+        }
+        if is_followed(kind) {
+            path::path_count(entry as u32, class.into(), result, first.into());
         }
     }
     count(cpu, key, class, result);

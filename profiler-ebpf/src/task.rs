@@ -17,6 +17,7 @@ mod reason;
 pub mod thread;
 mod wake;
 
+use profiler_common::file::is_followed;
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{CpuCalls, NO_KEY};
 use profiler_common::task::{NO_CALL, state};
@@ -25,9 +26,10 @@ use profiler_common::wait::{self, WAITS};
 use self::clock::Clocks;
 use self::thread::{OUTSIDE, Thread, UNRESOLVED, thread_of};
 use crate::emit::lost;
+use crate::file::path::{path_waited, paths_flush};
 use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, registers_of, since_boot};
 use crate::maps::CPU_CALLS;
-use crate::syscall::{cpu, total};
+use crate::syscall::{class_of, cpu, total};
 
 /// `PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER`: no system calls, and nothing meaningful in their registers.
 const NO_CALLS_FLAGS: u32 = 0x0020_0000 | 0x10 | 0x4000;
@@ -72,6 +74,9 @@ fn switch<H: Hook>(hook: H) {
         if unsafe { (*cpu).tid } == tid {
             resolve_wait(thread, cpu);
             cpu::leave(cpu, thread, task);
+            if unsafe { (*cpu).dirty_paths } != 0 {
+                paths_flush();
+            }
         } else {
             // Another thread's, from before this hook was attached; or `execve` is changing the thread's id.
             cpu::abandon(cpu);
@@ -159,6 +164,10 @@ fn credit(thread: *mut Thread, task: Object) {
     unsafe { (*thread).pending_ns = 0 };
     if key != OUTSIDE {
         total::add_wait(thread, task, key, waited);
+        let kind = key >> 16 & 0xf;
+        if is_followed(kind) {
+            path_waited(waited, class_of(key).into(), kind);
+        }
     }
 }
 

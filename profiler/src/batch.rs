@@ -11,8 +11,10 @@ use profiler_common::{disk, syscall, tcp};
 use serde::{Deserialize, Serialize};
 
 pub mod call;
+mod fact;
 pub mod hist;
 
+pub use fact::{Fact, ProcessFact};
 pub use hist::Hist;
 
 /// Nanoseconds of `CLOCK_MONOTONIC` of the observed host. Only differences mean something; [`Machine`] has the anchor.
@@ -89,6 +91,8 @@ pub struct Batch {
     pub tasks: Vec<TaskRow>,
     /// Calls that returned or waited in it, by process, then key.
     pub calls: Vec<CallRow>,
+    /// Files that processes used in it, by file, process, kind; not all, if there are many.
+    pub paths: Vec<PathRow>,
     /// Devices and operations with any history, by device, then operation.
     pub disks: Vec<DiskRow>,
     /// Sizes of requests that completed in it, by device, operation, size.
@@ -201,6 +205,48 @@ pub struct CallRow {
     pub blocked: Hist,
     /// Sampled calls by latency, entry to return (fine scale). A sample: see [`Machine::call_sampling`].
     pub latency: Hist,
+}
+
+/// A file, by its inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileKey {
+    /// Its file system's, `major << 20 | minor`.
+    pub device: u32,
+    /// Inode number.
+    pub number: u64,
+    /// Tells it from earlier ones of that number.
+    pub generation: u32,
+}
+
+/// What one process did to one file in one interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathRow {
+    /// The file.
+    pub file: FileKey,
+    /// The process.
+    pub process: ProcessKey,
+    /// One of [`profiler_common::file::kind`].
+    pub kind: u32,
+    /// Reads that returned, operations included.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Blocked time in reads.
+    pub read_blocked_ns: u64,
+    /// Writes that returned, operations included.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Blocked time in writes.
+    pub write_blocked_ns: u64,
+    /// Calls and operations that made data durable.
+    pub syncs: u64,
+    /// Blocked time in them.
+    pub sync_blocked_ns: u64,
+    /// Those that blocked, by blocked time (coarse scale).
+    pub sync_blocked: Hist,
+    /// Pages that were fetched for it.
+    pub missed_pages: u64,
 }
 
 /// One device and operation in one interval.
@@ -410,54 +456,6 @@ pub struct DiskStat {
     pub busy_ns: u64,
     /// Requests in flight now.
     pub in_flight: u64,
-}
-
-/// Something that has a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Fact {
-    /// A process, when first seen and whenever one of these changes.
-    Process(ProcessFact),
-    /// A block device.
-    Disk {
-        /// `major << 20 | minor`.
-        device: u32,
-        /// Kernel name, such as `nvme0n1`.
-        name: String,
-        /// What is behind it (the file of a loop device), if known.
-        backing: Option<String>,
-        /// Whole devices that it is stacked on.
-        below: Vec<u32>,
-    },
-    /// A network namespace.
-    NetNamespace {
-        /// Inode number.
-        netns: u32,
-        /// Name under `/run/netns`, or the name of its first process.
-        name: String,
-    },
-}
-
-/// Who a process is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessFact {
-    /// Which.
-    pub process: ProcessKey,
-    /// Parent's process id.
-    pub parent_pid: u32,
-    /// Name.
-    pub comm: String,
-    /// Arguments; `None` when it had exited before they could be read.
-    pub command: Option<String>,
-    /// User id.
-    pub uid: u32,
-    /// User name, if the host knows one.
-    pub user: Option<String>,
-    /// Control group path; `None` when it had exited before it could be read.
-    pub cgroup: Option<String>,
-    /// A kernel thread.
-    pub kernel_thread: bool,
-    /// Network namespace, inode number.
-    pub netns: u32,
 }
 
 /// What is missing from a batch, and what observing cost.

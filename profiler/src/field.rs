@@ -1,7 +1,7 @@
 //! Tables of the product. Each metric is declared once, in a `FIELDS` table: screens, sort keys, reports, exports and
 //! documentation walk it.
 
-use crate::batch::ProcessKey;
+use crate::batch::{FileKey, ProcessKey};
 use crate::model::Model;
 use crate::model::process::Process;
 use crate::model::wait::Object;
@@ -9,6 +9,7 @@ use crate::model::wait::Object;
 mod disk;
 mod file;
 mod grid;
+mod path;
 mod process;
 mod state;
 mod syscall;
@@ -43,6 +44,8 @@ pub enum Table {
     DiskSizes,
     /// One row per process and kind of file.
     Files,
+    /// One row per file and process.
+    Paths,
     /// One row per connection.
     Connections,
     /// One row per listening socket.
@@ -53,7 +56,7 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -63,6 +66,7 @@ impl Table {
         Self::DiskOwners,
         Self::DiskSizes,
         Self::Files,
+        Self::Paths,
         Self::Connections,
         Self::Listeners,
         Self::Syscalls,
@@ -81,6 +85,7 @@ impl Table {
             Self::DiskOwners => "disk_owners",
             Self::DiskSizes => "disk_sizes",
             Self::Files => "files",
+            Self::Paths => "paths",
             Self::Connections => "connections",
             Self::Listeners => "listeners",
             Self::Syscalls => "syscalls",
@@ -100,6 +105,7 @@ impl Table {
             Self::DiskOwners => "Whom disks work for",
             Self::DiskSizes => "Requests by size",
             Self::Files => "Files",
+            Self::Paths => "Files one by one",
             Self::Connections => "Connections",
             Self::Listeners => "Listeners",
             Self::Syscalls => "System calls",
@@ -145,6 +151,8 @@ pub enum Subject {
     DiskSize(u32, u32, u32),
     /// A process and kind of file.
     File(ProcessKey, u32),
+    /// A file, a process that uses it, and the kind of file that it is to it.
+    Path(FileKey, ProcessKey, u32),
     /// A socket by cookie.
     Socket(u64),
     /// A process and [`profiler_common::syscall::call_key`]: the call and the kind of file that it is made on.
@@ -162,6 +170,7 @@ impl Subject {
             | Self::Wait(key, ..)
             | Self::DiskOwner(_, _, key)
             | Self::File(key, _)
+            | Self::Path(_, key, _)
             | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
             Self::Disk(..) | Self::DiskSize(..) | Self::Group(..) => None,
@@ -222,6 +231,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::DiskOwners => of::<disk::Owners>(),
         Table::DiskSizes => of::<disk::Sizes>(),
         Table::Files => of::<file::Files>(),
+        Table::Paths => of::<path::Paths>(),
         Table::Connections => of::<tcp::Connections>(),
         Table::Listeners => of::<tcp::Listeners>(),
         Table::Syscalls => of::<syscall::Syscalls>(),
@@ -249,6 +259,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::DiskOwners => fill::<disk::Owners>(&ctx, table, scope, max),
         Table::DiskSizes => fill::<disk::Sizes>(&ctx, table, scope, max),
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
+        Table::Paths => fill::<path::Paths>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),
         Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),
         Table::Syscalls => fill::<syscall::Syscalls>(&ctx, table, scope, max),

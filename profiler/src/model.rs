@@ -12,6 +12,7 @@ pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;
+pub mod path;
 pub mod process;
 pub mod quality;
 pub mod state;
@@ -43,6 +44,8 @@ pub struct Model {
     pub time: time::Time,
     /// Processes that live, or ended within the window.
     pub processes: BTreeMap<ProcessKey, process::Process>,
+    /// Files, one by one.
+    pub paths: path::Paths,
     /// Block devices, by `major << 20 | minor`.
     pub disks: BTreeMap<u32, disk::Disk>,
     /// TCP sockets that live, or ended within the window, by cookie.
@@ -72,6 +75,7 @@ impl Model {
             window,
             time: time::Time::default(),
             processes: BTreeMap::new(),
+            paths: path::Paths::default(),
             disks: BTreeMap::new(),
             sockets: BTreeMap::new(),
             tcp_events: time::Recent::default(),
@@ -93,6 +97,9 @@ impl Model {
             self.learn(fact);
         }
         self.apply_processes(batch);
+        for row in &batch.paths {
+            self.paths.uses.entry((row.file, row.process, row.kind)).or_default().add(row, self.window);
+        }
         for row in &batch.disks {
             self.apply_disk(row);
         }
@@ -129,6 +136,7 @@ impl Model {
     fn begin(&mut self) {
         self.processes.values_mut().for_each(process::Process::begin);
         self.sockets.values_mut().for_each(|socket| socket.usage.begin());
+        self.paths.begin();
         for disk in self.disks.values_mut() {
             disk.begin();
         }
@@ -148,6 +156,7 @@ impl Model {
             socket.usage.rotate();
             socket.seen >= oldest
         });
+        self.paths.rotate();
         for disk in self.disks.values_mut() {
             disk.rotate();
         }
@@ -183,6 +192,7 @@ impl Model {
                 disk.backing.clone_from(backing);
                 disk.below.clone_from(below);
             }
+            Fact::Path { file, path } => self.paths.learn(*file, path),
             Fact::NetNamespace { netns, name } => drop(self.namespaces.insert(*netns, name.clone())),
         }
     }
@@ -246,6 +256,7 @@ impl Model {
         if self.sockets.len() > max {
             self.folded.sockets += bound::sockets(&mut self.sockets, max);
         }
+        self.paths.bound(max);
         self.disks.values_mut().for_each(|disk| bound::owners(&mut disk.owners, max));
         self.folded.threads += bound::threads(&mut self.processes, max);
     }

@@ -21,6 +21,7 @@ pub(crate) mod kernel {
     mod operation;
     mod owner;
     pub mod page;
+    mod path;
     mod sample;
     mod syscall;
     mod task;

@@ -6,13 +6,14 @@
 use core::ptr::{null, null_mut};
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use profiler_common::disk::{DIRTIERS_MAX, Dirtier, InodeKey, Request};
+use profiler_common::disk::{DIRTIERS_MAX, Dirtier, Request};
 use profiler_common::file::{PAGE_BYTES, kind, kind_of_mode};
 use profiler_common::lost::Lost;
 
 use crate::emit::lost;
 use crate::kernel::{
-    Counter, Hook, Object, Pointer, Raw, config, current, hook, offset, pages_of, peek, probe, process_of, unpreempted,
+    Counter, Hook, Object, Pointer, Raw, config, current, hook, inode_key, offset, pages_of, peek, probe, process_of,
+    unpreempted,
 };
 use crate::maps::DIRTIERS;
 
@@ -34,7 +35,7 @@ fn dirty<H: Hook>(hook: H) {
     if inode.is_null() {
         return;
     }
-    let key = key_of(hook, inode);
+    let key = inode_key(hook, inode);
     let bytes = pages_of(hook, folio) * PAGE_BYTES;
     if DIRTIERS.get_ptr_mut(key).is_none() {
         let nobody: &[Dirtier; DIRTIERS_MAX] = &NOBODY;
@@ -77,7 +78,7 @@ pub fn settle<H: Hook>(hook: H, request: Object, bytes: u32, entry: &mut Request
         return;
     }
     let Some(inode) = inode_of(hook, request) else { return };
-    let key = key_of(Raw(null()), inode);
+    let key = inode_key(Raw(null()), inode);
     let mut most = 0;
     let mut of: *mut Dirtier = null_mut();
     if let Some(places) = DIRTIERS.get_ptr_mut(key) {
@@ -99,16 +100,6 @@ pub fn settle<H: Hook>(hook: H, request: Object, bytes: u32, entry: &mut Request
         }
     } else if kind_of_mode(probe(inode, offset!(inode_mode))) != kind::BLOCK {
         entry.pid = 0;
-    }
-}
-
-/// An inode as a key.
-#[inline(always)]
-fn key_of<H: Hook>(from: H, inode: Object) -> InodeKey {
-    InodeKey {
-        number: from.read(inode, offset!(inode_number)),
-        device: from.read(from.follow(inode, offset!(inode_super)), offset!(super_device)),
-        generation: from.read(inode, offset!(inode_generation)),
     }
 }
 

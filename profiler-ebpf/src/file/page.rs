@@ -10,6 +10,7 @@ use profiler_common::file::{is_in_memory, kind, kind_of_mode, page};
 use profiler_common::syscall::class;
 use profiler_common::task::NO_CALL;
 
+use crate::file::path;
 use crate::kernel::{Hook, Object, current, hook, offset, pages_of};
 use crate::syscall::class_of;
 use crate::task::thread::thread_of;
@@ -52,6 +53,9 @@ fn moved<H: Hook>(hook: H, of_device: usize, of_file: impl FnOnce(Object) -> usi
     let Some(thread) = thread_of(current()) else { return };
     let pages = pages_of(hook, folio);
     unsafe { *(&raw mut (*thread).sums.pages).cast::<u64>().add(way & (page::WAYS - 1)) += pages };
+    if matches!(way, page::READ | page::FAULT | page::OTHER) {
+        path::missed(hook, inode, pages);
+    }
 }
 
 /// How a page of a file comes in, one of [`page`].

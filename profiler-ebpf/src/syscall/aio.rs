@@ -6,15 +6,16 @@
 //!
 //! SAFETY: what a process has told the kernel is copied before it is looked at; entries under way are those of the process.
 
+use profiler_common::file::is_followed;
 use profiler_common::lost::Lost;
 use profiler_common::syscall::operation::{AIO, CODES};
 use profiler_common::syscall::{AIO_BATCH_MAX, CallOwner, Operation, OperationKey, call_key, class};
 
 use crate::emit::lost;
-use crate::file::kind_of;
+use crate::file::{kind_of, path};
 use crate::kernel::{current, read_user};
 use crate::maps::{CPU_CALLS, OPERATIONS};
-use crate::syscall::{operation, total};
+use crate::syscall::{class_of, operation, total};
 
 /// `IOCB_CMD_PREADV`: from here on, operations are on several buffers.
 const VECTORS: u32 = 7;
@@ -90,7 +91,7 @@ fn submitted(place: u64) -> Option<()> {
     let address: u64 = read_user(place)?;
     let control: Control = read_user(address)?;
     let code = u32::from(control.code) & (CODES - 1);
-    let kind = kind_of(cpu, unsafe { (*cpu).files }, owner.pid, control.descriptor);
+    let (kind, entry) = kind_of(cpu, unsafe { (*cpu).files }, owner.pid, control.descriptor);
     let owner = CallOwner { key: call_key(AIO + code, kind), ..owner };
     let _ = operation::count(&owner);
     let key = key_of(&owner, address);
@@ -100,6 +101,9 @@ fn submitted(place: u64) -> Option<()> {
     }
     let asked = if code < VECTORS { control.length.min(u32::MAX.into()) as u32 } else { 0 };
     operation::begin(&key, &owner, asked);
+    if is_followed(kind) {
+        path::path_count(entry as u32, class_of(owner.key).into(), asked.into(), 0);
+    }
     Some(())
 }
 

@@ -35,6 +35,7 @@ pub fn own(cpu: *mut CpuCalls, registers: Object) {
         let tenure = (*cpu).tenure + 1;
         write_volatile(&raw mut (*cpu).tenure_begun, tenure);
         write_volatile(&raw mut (*cpu).dirty, 0);
+        write_volatile(&raw mut (*cpu).dirty_paths, 0);
         write_volatile(&raw mut (*cpu).first_key, NO_KEY);
         identify(cpu, current());
         write_volatile(&raw mut (*cpu).owner, registers as u64);

@@ -6,11 +6,13 @@
 //!
 //! SAFETY: entries of operations stay where they are until they are removed, which only their last completion does.
 
-use profiler_common::file::kind;
+use core::ptr::null;
+
+use profiler_common::file::{is_followed, kind};
 use profiler_common::syscall::operation::{CODES, URING, WORKER};
 use profiler_common::syscall::{OperationKey, call_key, class};
 
-use crate::file::{forget, kind_of_file};
+use crate::file::{forget, kind_of_file, path};
 use crate::kernel::{Hook, Object, Pointer, address_of, config, current, hook, offset, probe, unpreempted};
 use crate::maps::OPERATIONS;
 use crate::syscall::{class_of, operation, total};
@@ -106,7 +108,7 @@ fn completion_of<H: Hook>(hook: H) -> Completion {
         }
         4 => Completion {
             at: OperationKey { at: hook.arg::<0>(), tag: hook.arg::<1>() },
-            request: core::ptr::null(),
+            request: null(),
             result: (hook.arg::<2>() as i32).into(),
             flags: hook.arg::<3>() as u32,
         },
@@ -124,21 +126,26 @@ fn complete<H: Hook>(hook: H) {
     let Completion { at, request, result, flags } = completion_of(hook);
     // Handed over before we watched.
     let Some(open) = OPERATIONS.get_ptr_mut(at) else { return };
-    let class = class_of(unsafe { (*open).key });
-    let kind =
-        if matches!(class, class::READ | class::WRITE | class::SYNC) { kind_of_request(request) } else { kind::NONE };
+    let (class, mut kind) = (class_of(unsafe { (*open).key }), kind::NONE);
+    if matches!(class, class::READ | class::WRITE | class::SYNC) {
+        let file = file_of(request);
+        kind = if file.is_null() { kind::UNKNOWN } else { kind_of_file(file) };
+        if is_followed(kind) {
+            let (start, pid) = unsafe { ((*open).process_start_ns, (*open).pid) };
+            path::path_operation(file as u64, start, pid, u32::from(class) | kind << 8, result);
+        }
+    }
     operation::end(&at, open, kind, result, flags & CQE_MORE != 0);
     if class == class::CLOSE {
         forget(current());
     }
 }
 
-/// The kind of the file that a request is about, which it holds until it has completed.
+/// The file that a request is about, which it holds until it has completed; null if it is not known.
 #[inline(always)]
-fn kind_of_request(request: Object) -> u32 {
+fn file_of(request: Object) -> Object {
     if request.is_null() || config!(kernel_reads) == 0 {
-        return kind::UNKNOWN;
+        return null();
     }
-    let file = probe::<Pointer>(request, offset!(uring_file)).0;
-    if file.is_null() { kind::UNKNOWN } else { kind_of_file(file) }
+    probe::<Pointer>(request, offset!(uring_file)).0
 }

@@ -16,6 +16,7 @@ use super::thread::{Thread, thread_of};
 use super::{DEAD, object, seed};
 use crate::emit;
 use crate::kernel::{Hook, Object, TYPED, now, offset};
+use crate::maps::LAST_TASK;
 
 /// What a [`CallRecord`] has more than a [`CallCount`].
 type Rest = [u64; (size_of::<CallRecord>() - size_of::<CallCount>()) / 8];
@@ -38,11 +39,13 @@ const FEW: usize = 8;
 /// Sends the record of a thread at its last switch.
 #[inline(always)]
 pub fn last_record(thread: *mut Thread, task: Object, now: u64) {
-    let mut record = TaskRecord::default();
-    describe(&mut record, task, now);
+    let Some(record) = LAST_TASK.get_ptr_mut(0) else { return };
+    let record = unsafe { &mut *record };
+    *record = TaskRecord::default();
+    describe(record, task, now);
     record.state = state::ENDED;
-    books(&mut record, thread, task);
-    if select(thread, 1) as usize <= FEW { fill::<FEW>(thread, &record) } else { fill::<SLOTS>(thread, &record) }
+    books(record, thread, task);
+    if select(thread, 1) as usize <= FEW { fill::<FEW>(thread, record) } else { fill::<SLOTS>(thread, record) }
 }
 
 #[inline(always)]

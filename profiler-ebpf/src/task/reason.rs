@@ -143,7 +143,7 @@ fn kind_of(task: Object, cpu: Option<*mut CpuCalls>) -> u32 {
     }
     let descriptor = read_current::<u64>(registers, offset!(regs_arg0)) as u32;
     match cpu {
-        Some(cpu) => file::kind_of(cpu, table_of(task), read_current(task, offset!(task_tgid)), descriptor),
+        Some(cpu) => file::kind_of(cpu, table_of(task), read_current(task, offset!(task_tgid)), descriptor).0,
         None => file::walk(task, descriptor),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::schema::{DiskFact, DiskStatRow, FactKind, NetNamespaceFact, PressureRow};
+use super::schema::{DiskFact, DiskStatRow, FactKind, NetNamespaceFact, PathFact, PressureRow};
 use super::table::{TableReader, TableWriter};
 use crate::batch::{Batch, DiskStat, Fact, HostRow, Pressure, ProcessFact, Timestamp};
 
@@ -11,6 +11,7 @@ mod fact {
     pub const PROCESS: u32 = 1;
     pub const DISK: u32 = 2;
     pub const NET_NAMESPACE: u32 = 3;
+    pub const PATH: u32 = 4;
 }
 
 /// The tables of a batch. Its interval is in the frame's header.
@@ -19,6 +20,7 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     tables.put(&[batch]);
     tables.put(&refs(&batch.tasks));
     tables.put(&refs(&batch.calls));
+    tables.put(&refs(&batch.paths));
     tables.put(&refs(&batch.disks));
     tables.put(&refs(&batch.disk_sizes));
     tables.put(&refs(&batch.disk_owners));
@@ -43,7 +45,8 @@ fn put_host(tables: &mut TableWriter, host: &HostRow) {
 }
 
 fn put_facts(tables: &mut TableWriter, facts: &[Fact]) {
-    let (mut kinds, mut processes, mut disks, mut namespaces) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut kinds, mut processes, mut disks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut paths, mut namespaces) = (Vec::new(), Vec::new());
     for fact in facts {
         kinds.push(FactKind {
             kind: match fact {
@@ -56,6 +59,10 @@ fn put_facts(tables: &mut TableWriter, facts: &[Fact]) {
                     disks.push(DiskFact { device: *device, name, backing, below });
                     fact::DISK
                 }
+                Fact::Path { file, path } => {
+                    paths.push(PathFact { file: *file, path: path.clone() });
+                    fact::PATH
+                }
                 Fact::NetNamespace { netns, name } => {
                     namespaces.push(NetNamespaceFact { netns: *netns, name: name.clone() });
                     fact::NET_NAMESPACE
@@ -66,6 +73,7 @@ fn put_facts(tables: &mut TableWriter, facts: &[Fact]) {
     tables.put(&refs(&kinds));
     tables.put(&processes);
     tables.put(&refs(&disks));
+    tables.put(&refs(&paths));
     tables.put(&refs(&namespaces));
 }
 
@@ -82,6 +90,7 @@ pub(super) fn decode(from: u64, until: u64, payload: &[u8]) -> Result<Batch, Str
         until: Timestamp(until),
         tasks: tables.rows()?,
         calls: tables.rows()?,
+        paths: tables.rows()?,
         disks: tables.rows()?,
         disk_sizes: tables.rows()?,
         disk_owners: tables.rows()?,
@@ -110,6 +119,8 @@ fn facts(tables: &mut TableReader<'_>) -> Result<Vec<Fact>, String> {
     let mut processes = tables.rows::<ProcessFact>()?.into_iter().map(Fact::Process);
     let disk = |DiskFact { device, name, backing, below }| Fact::Disk { device, name, backing, below };
     let mut disks = tables.rows::<DiskFact>()?.into_iter().map(disk);
+    let path = |PathFact { file, path }| Fact::Path { file, path };
+    let mut paths = tables.rows::<PathFact>()?.into_iter().map(path);
     let mut namespaces = tables
         .rows::<NetNamespaceFact>()?
         .into_iter()
@@ -120,6 +131,7 @@ fn facts(tables: &mut TableReader<'_>) -> Result<Vec<Fact>, String> {
             fact::PROCESS => processes.next(),
             fact::DISK => disks.next(),
             fact::NET_NAMESPACE => namespaces.next(),
+            fact::PATH => paths.next(),
             _ => continue,
         };
         facts.push(fact.ok_or("a fact is missing")?);

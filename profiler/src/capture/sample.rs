@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, Machine, Pressure,
-    ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow, Timestamp,
+    Batch, CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, FileKey, Hist, HostRow, Machine,
+    PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow, Timestamp,
 };
 
 /// xorshift64*.
@@ -109,6 +109,7 @@ pub(crate) fn any(random: &mut Random) -> Batch {
         calls: random.some(any_call),
         disks: random.some(any_disk),
         disk_sizes: random.some(any_disk_size),
+        paths: random.some(any_path),
         disk_owners: random.some(any_disk_owner),
         sockets: random.some(any_socket),
         tcp_events: random.ints(),
@@ -203,6 +204,28 @@ fn any_disk_size(random: &mut Random) -> DiskSizeRow {
     }
 }
 
+fn any_file(random: &mut Random) -> FileKey {
+    FileKey { device: random.int32(), number: random.int(), generation: random.int32() }
+}
+
+fn any_path(random: &mut Random) -> PathRow {
+    PathRow {
+        file: any_file(random),
+        process: random.process(),
+        kind: random.int32(),
+        reads: random.int(),
+        read_bytes: random.int(),
+        read_blocked_ns: random.int(),
+        writes: random.int(),
+        written_bytes: random.int(),
+        write_blocked_ns: random.int(),
+        syncs: random.int(),
+        sync_blocked_ns: random.int(),
+        sync_blocked: random.hist(),
+        missed_pages: random.int(),
+    }
+}
+
 fn any_disk_owner(random: &mut Random) -> DiskOwnerRow {
     DiskOwnerRow {
         key: DiskKey { device: random.int32(), op: random.int32() },
@@ -279,7 +302,7 @@ fn any_host(random: &mut Random) -> HostRow {
 }
 
 fn any_fact(random: &mut Random) -> Fact {
-    match random.below(3) {
+    match random.below(4) {
         0 => Fact::Process(ProcessFact {
             process: random.process(),
             parent_pid: random.int32(),
@@ -297,6 +320,7 @@ fn any_fact(random: &mut Random) -> Fact {
             backing: random.maybe(Random::text),
             below: random.some(Random::int32),
         },
+        2 => Fact::Path { file: any_file(random), path: random.text() },
         _ => Fact::NetNamespace { netns: random.int32(), name: random.text() },
     }
 }

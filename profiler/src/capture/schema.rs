@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{
-    Batch, CallRow, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Hist, ProcessFact, ProcessKey, SocketRow, TaskRow,
-    Timestamp,
+    Batch, CallRow, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, FileKey, Hist, PathRow, ProcessFact, ProcessKey,
+    SocketRow, TaskRow, Timestamp,
 };
 use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
 use crate::capture::table::columns;
@@ -24,6 +24,13 @@ pub(super) struct DiskFact {
     pub name: String,
     pub backing: Option<String>,
     pub below: Vec<u32>,
+}
+
+/// [`crate::batch::Fact::Path`].
+#[derive(Clone, Default)]
+pub(super) struct PathFact {
+    pub file: FileKey,
+    pub path: String,
 }
 
 /// [`crate::batch::Fact::NetNamespace`].
@@ -175,6 +182,28 @@ columns! {
         12 => latency: Hist as HistCounts,
     }
 
+    PathRow = 21 {
+        1 => file.device: u32 as Delta,
+        2 => file.number: u64 as Delta,
+        3 => file.generation: u32 as Plain,
+        4 => process.pid: u32 as Delta,
+        5 => process.start_ns: u64 as Delta,
+        6 => kind: u32 as Plain,
+        7 => reads: u64 as Plain,
+        8 => read_bytes: u64 as Plain,
+        9 => read_blocked_ns: u64 as Plain,
+        10 => writes: u64 as Plain,
+        11 => written_bytes: u64 as Plain,
+        12 => write_blocked_ns: u64 as Plain,
+        13 => syncs: u64 as Plain,
+        14 => sync_blocked_ns: u64 as Plain,
+        15 => sync_blocked: Hist as HistScale,
+        16 => sync_blocked: Hist as HistLength,
+        17 => sync_blocked: Hist as HistSlots,
+        18 => sync_blocked: Hist as HistCounts,
+        19 => missed_pages: u64 as Plain,
+    }
+
     SocketRow = 5 {
         1 => cookie: u64 as Delta,
         2 => netns: u32 as Delta,
@@ -250,6 +279,13 @@ columns! {
         2 => name: String as Plain,
         3 => backing: Option<String> as Plain,
         4 => below: Vec<u32> as Plain,
+    }
+
+    PathFact = 22 {
+        1 => file.device: u32 as Delta,
+        2 => file.number: u64 as Delta,
+        3 => file.generation: u32 as Plain,
+        4 => path: String as Delta,
     }
 
     NetNamespaceFact = 11 {

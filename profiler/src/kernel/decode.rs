@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
+use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::{TaskRecord, TaskSums};
@@ -24,6 +25,10 @@ unsafe impl Plain for CallRecord {}
 unsafe impl Plain for CpuCalls {}
 // SAFETY: as above.
 unsafe impl Plain for CallOwner {}
+// SAFETY: as above.
+unsafe impl Plain for PathKey {}
+// SAFETY: as above.
+unsafe impl Plain for PathRecord {}
 // SAFETY: as above.
 unsafe impl Plain for DiskKey {}
 // SAFETY: as above.

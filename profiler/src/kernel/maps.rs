@@ -21,6 +21,8 @@ pub struct Maps {
     pub cpu_calls: MapData,
     /// CPUs that there may ever be.
     pub cpus: usize,
+    /// Files that processes use.
+    pub paths: MapData,
     /// Devices.
     pub disks: MapData,
     /// For whom they work.
@@ -44,6 +46,7 @@ impl Maps {
             latencies: hash(ebpf, "LATENCIES")?,
             cpu_calls: per_cpu(ebpf, "CPU_CALLS")?,
             cpus: aya::util::nr_cpus().map_err(|(what, source)| Error::Io { act: format!("read {what}"), source })?,
+            paths: hash(ebpf, "PATHS")?,
             disks: hash(ebpf, "DISKS")?,
             disk_owners: hash(ebpf, "DISK_OWNERS")?,
             listed: match ebpf.take_map("LISTED") {
@@ -109,7 +112,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
 
 fn hash(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
     match map(ebpf, name)? {
-        Map::HashMap(data) => Ok(data),
+        Map::HashMap(data) | Map::LruHashMap(data) => Ok(data),
         _ => Err(broken(name, &"not a hash map")),
     }
 }

@@ -4,22 +4,26 @@
 
 mod disk;
 mod namespace;
+mod path;
 mod process;
 mod user;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 
 pub use self::namespace::{Namespace, namespaces};
 use self::process::Processes;
 pub use self::process::Seen;
-use crate::batch::{Fact, ProcessKey};
+use crate::batch::{Fact, FileKey, ProcessKey};
+use crate::kernel::drain::path::Used;
 
 /// A name that may change, or that could not be found, is looked up again after so many questions.
 const LOOK_AGAIN: u32 = 10;
 /// Devices that are remembered, and as many namespaces. When full: all are told again.
 const THINGS_MAX: usize = 4096;
+/// The same of files.
+const FILES_MAX: usize = 16_384;
 
 /// What was told already.
 #[derive(Debug, Default)]
@@ -27,6 +31,7 @@ pub struct Names {
     processes: Processes,
     disks: Told<Disk>,
     namespaces: Told<String>,
+    files: HashSet<FileKey>,
 }
 
 /// What is told of a device.
@@ -59,6 +64,20 @@ impl Names {
         let changes = |disk: &Disk| ["loop", "dm-", "md"].iter().any(|kind| disk.name.starts_with(kind));
         let Disk { name, backing, below } = self.disks.look(device, changes, || disk::look_up(device))?;
         Some(Fact::Disk { device, name, backing, below })
+    }
+
+    /// Where a file is, on first sight.
+    pub fn path(&mut self, used: &Used) -> Option<Fact> {
+        let file = used.row.file;
+        if self.files.contains(&file) {
+            return None;
+        }
+        let path = path::look_up(&used.row, &used.record)?;
+        if self.files.len() >= FILES_MAX {
+            self.files.clear();
+        }
+        self.files.insert(file);
+        Some(Fact::Path { file, path })
     }
 
     /// What a network namespace is called, on first sight. `pid` is a process in it.

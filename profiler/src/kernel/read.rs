@@ -9,6 +9,7 @@ use aya::programs::Program;
 use aya_log::EbpfLogger;
 use log::Log;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
+use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::lost::{MISSED, UNSEEN_REQUESTS};
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
@@ -16,14 +17,15 @@ use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
 
 use crate::batch::{
-    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, Machine, ProcessKey, QualityRow, SocketRow, TaskRow,
-    Timestamp,
+    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, Machine, PathRow, ProcessKey, QualityRow, SocketRow,
+    TaskRow, Timestamp,
 };
 use crate::config::Options;
 use crate::error::Error;
 use crate::kernel::decode::take;
 use crate::kernel::drain::Interval;
 use crate::kernel::drain::disk::Disks;
+use crate::kernel::drain::path::Paths;
 use crate::kernel::drain::syscall::{self, Calls, Shared};
 use crate::kernel::drain::task::{Threads, take_thread};
 use crate::kernel::drain::tcp::Sockets;
@@ -57,6 +59,7 @@ pub struct Kernel {
     sees_returns: bool,
     threads: Threads,
     shared: Shared,
+    paths: Paths,
     disks: Disks,
     sockets: Sockets,
     namespaces: Namespaces,
@@ -103,6 +106,7 @@ struct Pending {
     sockets: Vec<SocketRow>,
     calls: Calls,
     facts: Vec<Fact>,
+    paths: Vec<PathRow>,
     disks: Vec<DiskRow>,
     disk_sizes: Vec<DiskSizeRow>,
     disk_owners: Vec<DiskOwnerRow>,
@@ -133,6 +137,7 @@ impl Kernel {
             sees_returns,
             threads: Threads::default(),
             shared: Shared::default(),
+            paths: Paths::default(),
             disks: Disks::default(),
             sockets: Sockets::default(),
             namespaces: Namespaces::new(),
@@ -207,6 +212,7 @@ impl Kernel {
             until: self.interval.until,
             tasks: pending.tasks,
             calls: if self.sees_returns { { pending.calls }.take() } else { Vec::new() },
+            paths: pending.paths,
             disks: pending.disks,
             disk_sizes: pending.disk_sizes,
             disk_owners: pending.disk_owners,
@@ -245,8 +251,10 @@ impl Kernel {
     }
 
     fn read_tasks(&mut self) -> Result<(), Error> {
+        let (mut files, mut uses) = (Vec::<PathKey>::new(), Vec::<PathRecord>::new());
+        iterate::map(&self.maps.paths, "paths", &mut files, &mut uses)?;
         iterate::read(&mut self.ebpf, "iter_task", &mut self.buffer)?;
-        // Threads first, CPUs second: what moves from a CPU to its thread in between is missed, not counted twice.
+        // Threads and files first, CPUs second: what moves from a CPU to its thread in between is missed, not counted twice.
         let mut cpus = Vec::<CpuCalls>::new();
         lookup::per_cpu(maps::fd(&self.maps.cpu_calls), self.maps.cpus, &mut cpus)
             .map_err(|source| Error::Io { act: "read the kernel map CPU_CALLS".into(), source })?;
@@ -264,6 +272,9 @@ impl Kernel {
             }
             let pending = &mut self.pending;
             let partial = partials.get(&record.tid).map_or(&[][..], Vec::as_slice);
+            for cpu in cpus.iter().filter(|cpu| !partial.is_empty() && cpu.tid == record.tid) {
+                self.paths.partial(cpu, record.process_start_ns);
+            }
             let mut row = self.threads.observe(&record, &sums, &calls, partial, &self.interval, &mut pending.calls);
             if record.tid == record.pid {
                 self.namespaces.saw(record.netns, record.pid);
@@ -274,6 +285,10 @@ impl Kernel {
         }
         waits.name_wakers(&mut self.pending.tasks);
         self.threads.end_pass();
+        for used in self.paths.observe(&files, &uses) {
+            self.pending.facts.extend(self.names.path(&used));
+            self.pending.paths.push(used.row);
+        }
         Ok(())
     }
 

@@ -19,12 +19,12 @@ use crate::kernel::observe::{Seen, every, figure_of_test, observe, once};
 use crate::kernel::trace::Trace;
 
 /// Runs `fio` on a file in one process, with these options; the process, and what it says of its only job.
-fn fio(path: &str, options: &[&str]) -> (u32, Value) {
+pub fn fio(path: &str, options: &[&str]) -> (u32, Value) {
     let scratch = Scratch::new();
     let (file, report) = (format!("--filename={path}"), scratch.path("report"));
     let output = format!("--output={report}");
     let fixed = ["--name=job", "--thread", "--randseed=7", "--size=16m", "--bs=4k", "--iodepth=8", "--rw=randrw"];
-    let fixed = [&fixed[..], &["--output-format=json", &file, &output]].concat();
+    let fixed = [&fixed[..], &["--output-format=json", "--eta=never", &file, &output]].concat();
     let process = Command::new("fio").args(fixed).args(options).stdin(Stdio::null()).spawn();
     let pid = process.expect("these tests need `fio`").id();
     assert_eq!(child::end(pid).1, 0);
@@ -34,7 +34,7 @@ fn fio(path: &str, options: &[&str]) -> (u32, Value) {
 }
 
 /// Operations of a process of one engine, by what they do: in whole, those of worker threads, and kinds of files.
-fn operations<T>(seen: &Seen<T>, pid: u32, codes: u32, what: &str) -> (CallRow, Vec<u32>) {
+pub fn operations<T>(seen: &Seen<T>, pid: u32, codes: u32, what: &str) -> (CallRow, Vec<u32>) {
     let range = codes..codes + operation::CODES;
     let named = |row: &&CallRow| seen.machine.call_names[&(row.key & 0xffff)].contains(what);
     let rows = seen.calls(pid).filter(|row| range.contains(&(row.key & 0xffff))).filter(named);

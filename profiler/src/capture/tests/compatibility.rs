@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::*;
 use crate::batch::hist::Scale;
 use crate::batch::{
-    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, Pressure, ProcessFact,
-    ProcessKey, QualityRow, SocketRow,
+    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, PathRow, Pressure,
+    ProcessFact, ProcessKey, QualityRow, SocketRow,
 };
 use crate::capture::codec::{Codec, Plain};
 use crate::capture::frame::{Frame, kind};
-use crate::capture::schema::{DiskFact, DiskStatRow, FactKind, NetNamespaceFact, PressureRow};
+use crate::capture::schema::{DiskFact, DiskStatRow, FactKind, NetNamespaceFact, PathFact, PressureRow};
 use crate::capture::table::{Row, TableWriter, columns};
 
 /// A row of a later version: one column more, one gone, and an array that has grown.
@@ -157,6 +157,7 @@ fn first_version() -> Batch {
             ..Default::default()
         }],
         disks: vec![DiskRow { key: DiskKey { device: 8 << 20, op: 1 }, bytes: 4_096, ..Default::default() }],
+        paths: Vec::new(),
         disk_sizes: Vec::new(),
         disk_owners: Vec::new(),
         sockets: vec![SocketRow {
@@ -205,18 +206,20 @@ impl fmt::Display for Described {
     }
 }
 
-const TABLES: [fn() -> Described; 13] = [
+const TABLES: [fn() -> Described; 15] = [
     described::<Batch>,
     described::<TaskRow>,
     described::<CallRow>,
     described::<DiskRow>,
     described::<DiskSizeRow>,
     described::<DiskOwnerRow>,
+    described::<PathRow>,
     described::<SocketRow>,
     described::<PressureRow>,
     described::<DiskStatRow>,
     described::<FactKind>,
     described::<ProcessFact>,
     described::<DiskFact>,
+    described::<PathFact>,
     described::<NetNamespaceFact>,
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::batch::{Batch, Fact, ProcessKey};
+use crate::batch::{Batch, Fact, FileKey, ProcessKey};
 
 /// All facts up to some interval.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Names {
 enum About {
     Disk(u32),
     NetNamespace(u32),
+    Path(FileKey),
     Process(ProcessKey),
 }
 
@@ -34,15 +35,16 @@ impl Names {
     }
 
     /// Tells the first of some batches, which begin with the interval `first`, what was known by then. Of processes,
-    /// only those that one of them mentions: whoever is gone would come back to life.
+    /// only those that one of them mentions: whoever is gone would come back to life. Of files as well: they are many.
     pub fn put_before(&self, first: usize, batches: &mut [Batch]) {
-        let alive = mentioned(batches);
+        let (alive, used) = (mentioned(batches), used(batches));
         let Some(batch) = batches.first_mut() else { return };
         let before = self.facts.iter().take_while(|(index, _)| *index < first);
         // A later fact replaces an earlier one.
         let latest: BTreeMap<About, &Fact> = before.map(|(_, fact)| (about(fact), fact)).collect();
         let wanted = latest.into_iter().filter(|(about, _)| match about {
             About::Process(key) => alive.contains(key),
+            About::Path(file) => used.contains(file),
             About::Disk(_) | About::NetNamespace(_) => true,
         });
         let mut facts: Vec<Fact> = wanted.map(|(_, fact)| fact.clone()).collect();
@@ -55,8 +57,13 @@ fn about(fact: &Fact) -> About {
     match fact {
         Fact::Disk { device, .. } => About::Disk(*device),
         Fact::NetNamespace { netns, .. } => About::NetNamespace(*netns),
+        Fact::Path { file, .. } => About::Path(*file),
         Fact::Process(fact) => About::Process(fact.process),
     }
+}
+
+fn used(batches: &[Batch]) -> BTreeSet<FileKey> {
+    batches.iter().flat_map(|batch| &batch.paths).map(|row| row.file).collect()
 }
 
 fn mentioned(batches: &[Batch]) -> BTreeSet<ProcessKey> {

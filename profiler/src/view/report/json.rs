@@ -174,6 +174,9 @@ fn subject_json(subject: &Subject) -> Json {
             json!({ "table": "disk_sizes", "device": device, "op": op, "size": size })
         }
         Subject::File(process, kind) => json!({ "table": "files", "process": process, "kind": kind }),
+        Subject::Path(file, process, kind) => {
+            json!({ "table": "paths", "file": file, "process": process, "kind": kind })
+        }
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),
         Subject::Syscall(process, key) => json!({ "table": "syscalls", "process": process, "key": key }),
     }

@@ -166,7 +166,7 @@ impl App {
             Screen::Disks => {
                 vec![List::Rows(Table::Disks), List::Rows(Table::DiskOwners), List::Rows(Table::DiskSizes)]
             }
-            Screen::Files => vec![List::Rows(Table::Files)],
+            Screen::Files => vec![List::Rows(Table::Files), List::Rows(Table::Paths)],
             // Connections first: they are what keys act on unless asked otherwise.
             Screen::Tcp => vec![List::Rows(Table::Connections), List::Rows(Table::Listeners)],
             Screen::Syscalls => vec![List::Rows(Table::Syscalls)],

@@ -10,7 +10,9 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::batch::{Batch, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Pressure, ProbeStatus, TaskRow};
+use crate::batch::{
+    Batch, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, FileKey, PathRow, Pressure, ProbeStatus, TaskRow,
+};
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
 use crate::model::fixture::{
@@ -42,6 +44,28 @@ fn owned(batch: &mut Batch) {
     ];
     let size = |op, size, count| DiskSizeRow { key: DiskKey { device: SDA, op }, size, latency: log2(MS, count) };
     batch.disk_sizes = vec![size(op::READ, 5, 800), size(op::WRITE, 0, 300), size(op::WRITE, 1, 80)];
+}
+
+/// Which files of [`second`] are used most.
+fn used(batch: &mut Batch) {
+    let (log, table) =
+        (FileKey { number: 12, device: SDA, generation: 1 }, FileKey { number: 40, device: SDA, generation: 1 });
+    let postgres = process(812);
+    let row = |file| PathRow { file, process: postgres, kind: kind::REGULAR, ..PathRow::default() };
+    batch.paths = vec![
+        PathRow {
+            writes: 370,
+            written_bytes: 3_031_040,
+            syncs: 36,
+            sync_blocked_ns: 560 * MS,
+            sync_blocked: log2(15 * MS, 36),
+            ..row(log)
+        },
+        PathRow { reads: 2_900, read_bytes: 23_756_800, read_blocked_ns: 180 * MS, missed_pages: 180, ..row(table) },
+    ];
+    let path = |file, path: &str| Fact::Path { file, path: path.to_owned() };
+    batch.facts.push(path(log, "/var/lib/postgresql/17/main/pg_wal/000000010000000000000012"));
+    batch.facts.push(path(table, "…/16384/24601"));
 }
 
 /// What holds the threads of [`second`] up.
@@ -113,6 +137,7 @@ pub fn second(number: u64) -> Batch {
     write.in_flight = 14;
     batch.disks = vec![requests(op::READ, 800, 104_857_600, MS / 20, MS), write, requests(op::FLUSH, 36, 0, 0, 6 * MS)];
     owned(&mut batch);
+    used(&mut batch);
     batch.sockets = vec![
         connection(1, nginx, 900, 0),
         connection(2, nginx, 4_000 + 100 * wave, 37),

@@ -11,7 +11,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::field::Value;
+use crate::field::{self, Value};
 use crate::view::tui::app::App;
 use crate::view::tui::app::list::List;
 use crate::view::tui::app::panel::{Body, Panel};
@@ -163,6 +163,23 @@ fn too_small(pen: &mut Pen<'_>, screen: Rect) {
 fn stack(body: Rect, view: &View, app: &App) -> Placement {
     let (top, panel) = split_bottom(body, panel_height(body, view));
     (vec![(app.active(), top)], panel)
+}
+
+/// Rows of each of two tables, at least, where there are as many: fewer tell little.
+const ROWS_MIN: u16 = 4;
+
+/// Two tables where there is room for them, else the one that has the focus.
+fn pair(body: Rect, view: &View, app: &App, above: field::Table, below: field::Table) -> Placement {
+    let (tables, panel) = split_bottom(body, panel_height(body, view));
+    let rows = view.grid(above).map_or(0, |grid| u16::try_from(grid.total).unwrap_or(u16::MAX));
+    // With an empty line below.
+    let height = |rows: u16| rows.saturating_add(TABLE_HEAD + 1);
+    let top = height(rows).min(tables.height / 2);
+    if top < height(rows.min(ROWS_MIN)) || tables.height - top < height(ROWS_MIN) {
+        return (vec![(app.active(), tables)], panel);
+    }
+    let (top, rest) = split_top(tables, top);
+    (vec![(List::Rows(above), top), (List::Rows(below), rest)], panel)
 }
 
 fn panel_height(body: Rect, view: &View) -> u16 {

@@ -203,6 +203,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         Subject::DiskOwner(..) => (Screen::Disks, Table::DiskOwners),
         Subject::DiskSize(..) => (Screen::Disks, Table::DiskSizes),
         Subject::File(..) => (Screen::Files, Table::Files),
+        Subject::Path(..) => (Screen::Files, Table::Paths),
         Subject::Socket(cookie) if is_listener(model, *cookie) => (Screen::Tcp, Table::Listeners),
         Subject::Socket(_) => (Screen::Tcp, Table::Connections),
         Subject::Syscall(..) => (Screen::Syscalls, Table::Syscalls),

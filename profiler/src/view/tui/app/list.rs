@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -32,6 +32,7 @@ impl List {
             Self::Rows(Table::Groups) => 10,
             Self::Rows(Table::DiskOwners) => 11,
             Self::Rows(Table::DiskSizes) => 12,
+            Self::Rows(Table::Paths) => 13,
         }
     }
 

@@ -55,6 +55,7 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         | Subject::DiskOwner(..)
         | Subject::DiskSize(..)
         | Subject::File(..)
+        | Subject::Path(..)
         | Subject::Socket(_) => None,
     }
 }

@@ -1,5 +1,7 @@
 //! The one table: a title, headings, and rows of which only the visible ones are formatted.
 
+use std::borrow::Cow;
+
 use ratatui::layout::Rect;
 
 use crate::field::{Column, Row, Value};
@@ -8,7 +10,7 @@ use crate::view::tui::app::list::{Direction, Pane};
 use crate::view::tui::app::panel::Parts;
 use crate::view::tui::theme::Role;
 use crate::view::tui::widget::bar;
-use crate::view::tui::widget::pen::{Pen, split_top};
+use crate::view::tui::widget::pen::{Pen, cells, split_top};
 
 /// The flexible column is never narrower: it names the row. A tiny terminal has less of it.
 const FLEXIBLE_MIN: u16 = 16;
@@ -202,12 +204,27 @@ fn draw_row(pen: &mut Pen<'_>, line: Rect, row: &Row, placed: &[(Placed, bool)])
     for (placed, left) in placed {
         let Some(cell) = row.cells.get(placed.index) else { continue };
         let role = if matches!(cell, Value::None | Value::Unknown(_)) { Role::Muted } else { Role::Text };
+        let text = cell.to_string();
         if *left {
-            pen.put(placed.x, line.y, placed.width, &cell.to_string(), role);
+            pen.put(placed.x, line.y, placed.width, &ending(&text, placed.width), role);
         } else {
-            pen.put_right(placed.x, line.y, placed.width, &cell.to_string(), role);
+            pen.put_right(placed.x, line.y, placed.width, &text, role);
         }
     }
+}
+
+/// A path that is too long without its beginning: its end tells it from others. Anything else as it is.
+fn ending(text: &str, width: u16) -> Cow<'_, str> {
+    let mut rest = text;
+    if !text.contains('/') || cells(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    while cells(rest) >= width && !rest.is_empty() {
+        let mut letters = rest.chars();
+        letters.next();
+        rest = letters.as_str();
+    }
+    Cow::Owned(format!("…{rest}"))
 }
 
 fn remark(table: &Table<'_>) -> String {
