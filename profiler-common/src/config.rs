@@ -36,14 +36,16 @@ pub struct Config {
     pub uring_complete_args: u32,
     /// Number of arguments of `io_uring_queue_async_work`: 2 with the request first, 5 with it third, 7 with `user_data` third.
     pub uring_queue_args: u32,
+    /// Nanoseconds between two ticks of the clock that the kernel counts in, or 0.
+    pub tick_ns: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 52);
+const _: () = assert!(size_of::<Config>() == 56);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 13] {
+    pub const fn words(&self) -> [u32; 14] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -58,6 +60,7 @@ impl Config {
             self.uring_submit_args,
             self.uring_complete_args,
             self.uring_queue_args,
+            self.tick_ns,
         ]
     }
 }

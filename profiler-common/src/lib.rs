@@ -6,6 +6,7 @@ pub mod config;
 pub mod disk;
 pub mod file;
 pub mod hist;
+pub mod journal;
 pub mod kfunc;
 pub mod lost;
 pub mod offset;

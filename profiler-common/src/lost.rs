@@ -26,6 +26,8 @@ pub enum Lost {
     DiskOwner = 9,
     /// An operation of `io_uring` or libaio had no room, or could not be read.
     Operation = 10,
+    /// A journal had no room: its commits are missing.
+    Journal = 11,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -36,7 +38,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 11;
+pub const LOST_COUNT: usize = 12;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -51,4 +53,5 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::Read, "read", "records whose kernel memory could not be read"),
     (Lost::DiskOwner, "disk_owner", "who some block requests are for"),
     (Lost::Operation, "operation", "some operations of io_uring or libaio"),
+    (Lost::Journal, "journal", "commits of some journals"),
 ];

@@ -15,6 +15,7 @@
 //! to the size of the array. The cache is written by programs on `sys_exit` and at the switch away from a thread, which
 //! never interrupt one another on one CPU.
 
+mod journal;
 mod page;
 pub mod path;
 

@@ -36,6 +36,7 @@ pub static CONFIG: Config = Config {
     uring_submit_args: 0,
     uring_complete_args: 0,
     uring_queue_args: 0,
+    tick_ns: 0,
 };
 
 /// An offset, known to the verifier as a constant.

@@ -12,6 +12,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use profiler_common::disk::{DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, OwnerKey, OwnerRecord, Request};
 use profiler_common::file::{InodeKey, PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
+use profiler_common::journal::JournalRecord;
 use profiler_common::lost::LOST_COUNT;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls, Operation, OperationKey};
 use profiler_common::task::TaskRecord;
@@ -57,6 +58,10 @@ pub static DISK_OWNERS: HashMap<OwnerKey, OwnerRecord> = HashMap::with_max_entri
 /// Who has made pages of a file dirty, of the 8 192 files that were written last.
 #[map]
 pub static DIRTIERS: LruHashMap<InodeKey, [Dirtier; DIRTIERS_MAX]> = LruHashMap::with_max_entries(8_192, 0);
+
+/// 256 journals, by the device of their file system. They stay: numbers of devices are used again.
+#[map]
+pub static JOURNALS: HashMap<u32, JournalRecord> = HashMap::with_max_entries(256, 0);
 
 /// Sockets by cookie: who opened them, and when. They leave when the socket is destroyed.
 #[map]

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 pub mod call;
 mod fact;
 pub mod hist;
+mod journal;
 
 pub use fact::{Fact, ProcessFact};
 pub use hist::Hist;
+pub use journal::JournalRow;
 
 /// Nanoseconds of `CLOCK_MONOTONIC` of the observed host. Only differences mean something; [`Machine`] has the anchor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +101,8 @@ pub struct Batch {
     pub disk_sizes: Vec<DiskSizeRow>,
     /// For whom requests were that completed in it, by device, operation, process.
     pub disk_owners: Vec<DiskOwnerRow>,
+    /// Journals with any history, by device.
+    pub journals: Vec<JournalRow>,
     /// TCP sockets that exist or ended in it, by cookie.
     pub sockets: Vec<SocketRow>,
     /// Host-wide TCP events in it, by name ([`tcp::EVENT_NAMES`]).

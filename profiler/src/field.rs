@@ -42,6 +42,8 @@ pub enum Table {
     DiskOwners,
     /// One row per device, operation and size of requests.
     DiskSizes,
+    /// One row per journal of a file system.
+    Journals,
     /// One row per process and kind of file.
     Files,
     /// One row per file and process.
@@ -56,7 +58,7 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -65,6 +67,7 @@ impl Table {
         Self::Disks,
         Self::DiskOwners,
         Self::DiskSizes,
+        Self::Journals,
         Self::Files,
         Self::Paths,
         Self::Connections,
@@ -84,6 +87,7 @@ impl Table {
             Self::Disks => "disks",
             Self::DiskOwners => "disk_owners",
             Self::DiskSizes => "disk_sizes",
+            Self::Journals => "journals",
             Self::Files => "files",
             Self::Paths => "paths",
             Self::Connections => "connections",
@@ -104,6 +108,7 @@ impl Table {
             Self::Disks => "Disks",
             Self::DiskOwners => "Whom disks work for",
             Self::DiskSizes => "Requests by size",
+            Self::Journals => "Journal commits",
             Self::Files => "Files",
             Self::Paths => "Files one by one",
             Self::Connections => "Connections",
@@ -149,6 +154,8 @@ pub enum Subject {
     DiskOwner(u32, u32, ProcessKey),
     /// A device, operation and size of requests.
     DiskSize(u32, u32, u32),
+    /// A journal, by the device of its file system.
+    Journal(u32),
     /// A process and kind of file.
     File(ProcessKey, u32),
     /// A file, a process that uses it, and the kind of file that it is to it.
@@ -173,7 +180,7 @@ impl Subject {
             | Self::Path(_, key, _)
             | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
-            Self::Disk(..) | Self::DiskSize(..) | Self::Group(..) => None,
+            Self::Disk(..) | Self::DiskSize(..) | Self::Journal(_) | Self::Group(..) => None,
         }
     }
 }
@@ -230,6 +237,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Disks => of::<disk::Disks>(),
         Table::DiskOwners => of::<disk::Owners>(),
         Table::DiskSizes => of::<disk::Sizes>(),
+        Table::Journals => of::<disk::Journals>(),
         Table::Files => of::<file::Files>(),
         Table::Paths => of::<path::Paths>(),
         Table::Connections => of::<tcp::Connections>(),
@@ -258,6 +266,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Disks => fill::<disk::Disks>(&ctx, table, scope, max),
         Table::DiskOwners => fill::<disk::Owners>(&ctx, table, scope, max),
         Table::DiskSizes => fill::<disk::Sizes>(&ctx, table, scope, max),
+        Table::Journals => fill::<disk::Journals>(&ctx, table, scope, max),
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Paths => fill::<path::Paths>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),

@@ -12,6 +12,7 @@ pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod host;
+pub mod journal;
 pub mod path;
 pub mod process;
 pub mod quality;
@@ -48,6 +49,8 @@ pub struct Model {
     pub paths: path::Paths,
     /// Block devices, by `major << 20 | minor`.
     pub disks: BTreeMap<u32, disk::Disk>,
+    /// Journals of file systems with a commit in the window, by device.
+    pub journals: BTreeMap<u32, journal::Journal>,
     /// TCP sockets that live, or ended within the window, by cookie.
     pub sockets: BTreeMap<u64, tcp::Socket>,
     /// Host-wide TCP events.
@@ -77,6 +80,7 @@ impl Model {
             processes: BTreeMap::new(),
             paths: path::Paths::default(),
             disks: BTreeMap::new(),
+            journals: BTreeMap::new(),
             sockets: BTreeMap::new(),
             tcp_events: time::Recent::default(),
             host: host::Host::default(),
@@ -104,6 +108,9 @@ impl Model {
             self.apply_disk(row);
         }
         self.apply_disk_users(batch);
+        for row in batch.journals.iter().filter(|row| row.commits > 0 || row.busy_ns > 0) {
+            self.journals.entry(row.device).or_default().add(row, self.window);
+        }
         for row in &batch.sockets {
             self.apply_socket(row);
         }
@@ -140,6 +147,7 @@ impl Model {
         for disk in self.disks.values_mut() {
             disk.begin();
         }
+        self.journals.values_mut().for_each(journal::Journal::begin);
         self.tcp_events.begin();
         self.host.row.begin();
     }
@@ -160,6 +168,10 @@ impl Model {
         for disk in self.disks.values_mut() {
             disk.rotate();
         }
+        self.journals.retain(|_, journal| {
+            journal.usage.rotate();
+            journal.is_used()
+        });
         self.tcp_events.rotate();
         self.host.row.rotate();
     }

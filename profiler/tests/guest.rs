@@ -10,8 +10,9 @@ use self::all::kernel;
 
 mod guest {
     mod cgroup;
-    mod disk;
+    pub mod disk;
     mod group;
+    mod journal;
     mod network;
     mod swap;
 }

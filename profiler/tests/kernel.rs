@@ -16,6 +16,7 @@ pub(crate) mod kernel {
     mod doctor;
     mod file;
     mod finding;
+    pub mod journal;
     mod ladder;
     mod life;
     mod operation;

@@ -124,6 +124,7 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 11] {
         uring_submit_args,
         uring_complete_args,
         uring_queue_args,
+        tick_ns: _,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, FileKey, Hist, HostRow, Machine,
-    PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow, Timestamp,
+    Batch, CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, FileKey, Hist, HostRow, JournalRow,
+    Machine, PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow,
+    Timestamp,
 };
 
 /// xorshift64*.
@@ -111,6 +112,7 @@ pub(crate) fn any(random: &mut Random) -> Batch {
         disk_sizes: random.some(any_disk_size),
         paths: random.some(any_path),
         disk_owners: random.some(any_disk_owner),
+        journals: random.some(any_journal),
         sockets: random.some(any_socket),
         tcp_events: random.ints(),
         host: any_host(random),
@@ -235,6 +237,22 @@ fn any_disk_owner(random: &mut Random) -> DiskOwnerRow {
         queue_ns: random.int(),
         device_ns: random.int(),
         latency: random.hist(),
+    }
+}
+
+fn any_journal(random: &mut Random) -> JournalRow {
+    JournalRow {
+        device: random.int32(),
+        commits: random.int(),
+        requested: random.maybe(Random::int),
+        request_ns: random.int(),
+        starting_ns: random.int(),
+        locked_ns: random.int(),
+        flushing_ns: random.int(),
+        logging_ns: random.int(),
+        busy_ns: random.int(),
+        under_way_ns: random.maybe(Random::int),
+        commit: random.hist(),
     }
 }
 

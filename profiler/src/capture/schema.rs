@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{
-    Batch, CallRow, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, FileKey, Hist, PathRow, ProcessFact, ProcessKey,
-    SocketRow, TaskRow, Timestamp,
+    Batch, CallRow, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, FileKey, Hist, JournalRow, PathRow, ProcessFact,
+    ProcessKey, SocketRow, TaskRow, Timestamp,
 };
 use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
 use crate::capture::table::columns;
@@ -202,6 +202,23 @@ columns! {
         17 => sync_blocked: Hist as HistSlots,
         18 => sync_blocked: Hist as HistCounts,
         19 => missed_pages: u64 as Plain,
+    }
+
+    JournalRow = 20 {
+        1 => device: u32 as Delta,
+        2 => commits: u64 as Plain,
+        3 => requested: Option<u64> as Plain,
+        4 => request_ns: u64 as Plain,
+        5 => starting_ns: u64 as Plain,
+        6 => locked_ns: u64 as Plain,
+        7 => flushing_ns: u64 as Plain,
+        8 => logging_ns: u64 as Plain,
+        9 => busy_ns: u64 as Plain,
+        10 => under_way_ns: Option<u64> as Plain,
+        11 => commit: Hist as HistScale,
+        12 => commit: Hist as HistLength,
+        13 => commit: Hist as HistSlots,
+        14 => commit: Hist as HistCounts,
     }
 
     SocketRow = 5 {

@@ -1,8 +1,10 @@
 //! Table of block devices and operations.
 
+mod journal;
 mod owner;
 mod size;
 
+pub(super) use self::journal::Journals;
 pub(super) use self::owner::Owners;
 pub(super) use self::size::Sizes;
 use super::grid::{Ctx, Field, Grid, ISSUES, Need, REQUESTS, REQUEUES, field, heaviest_first, needs};

@@ -91,6 +91,7 @@ pub(super) const REQUESTS: Need = Need { probe: "block_rq_complete", why: "the p
 pub(super) const REQUEUES: Need = Need { probe: "block_rq_requeue", why: "the probe block_rq_requeue is missing" };
 pub(super) const DIRTIERS: Need =
     Need { probe: "writeback_dirty_folio", why: "the probe writeback_dirty_folio is missing" };
+pub(super) const JOURNALS: Need = Need { probe: "jbd2_start_commit", why: "the probe jbd2_start_commit is missing" };
 pub(super) const SOCKETS: Need = Need { probe: "iter_tcp", why: "the probe iter_tcp is missing" };
 pub(super) const HOLDERS: Need = Need { probe: "iter_task_file", why: "the probe iter_task_file is missing" };
 pub(super) const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };

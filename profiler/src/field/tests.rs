@@ -6,11 +6,12 @@ use profiler_common::wait;
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, Machine, ProbeStatus, ProcessKey, TaskRow,
+    Batch, CallRow, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, JournalRow, Machine, ProbeStatus, ProcessKey,
+    TaskRow,
 };
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, listener, log2, machine, model,
-    named, process, requests, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, commits, connection, listener, log2, machine,
+    model, named, process, requests, sda, thread,
 };
 use crate::model::{Model, Window};
 
@@ -42,6 +43,7 @@ fn busy() -> Batch {
         disks: vec![requests(op::WRITE, 200, 819_200, MS, 2 * MS), requests(op::FLUSH, 100, 0, 0, 3 * MS)],
         disk_owners: vec![owner(process(7), 50, 600_000), owner(process(8), 10, 19_200)],
         disk_sizes: vec![DiskSizeRow { key: WRITES, size: 0, latency: log2(3 * MS, 200) }],
+        journals: vec![commits(100, 5 * MS)],
         sockets: vec![
             connection(1, process(7), 1_000, 0),
             connection(2, process(7), 1_000, 30),
@@ -153,6 +155,30 @@ fn who_has_a_disk_is_told_by_time_and_the_rest_is_nobodys() {
     assert_eq!(told("process.comm"), ["db", "idle", "(not known)"]);
     assert_eq!(told("disk_owner.bytes_ratio"), ["73 %", "2.3 %", "24 %"]);
     assert_eq!(told("disk_owner.latency_mean_ns"), ["3.0 ms", "3.0 ms", "?"]);
+}
+
+#[test]
+fn phases_of_a_journal_add_up_to_its_commits() {
+    let told = |model: &Model| sheet(model, Table::Journals, &Scope::default());
+    let sheet = told(&model(Window::Recent, &[busy()]));
+    let ns = |id| cell(&sheet, 0, id).number().unwrap_or_default();
+    let phases = ["starting", "locked", "flushing", "logging"].map(|phase| format!("journal.{phase}_mean_ns"));
+    let sum: f64 = phases.iter().map(|id| ns(id)).sum();
+    assert!((sum - ns("journal.commit_mean_ns")).abs() < 4.0 && sum > 4.9e6, "{sum}");
+    assert_eq!(cell(&sheet, 0, "journal.device"), &Value::Text("sda".into()));
+    assert_eq!(cell(&sheet, 0, "journal.commits_s"), &Value::PerSecond(100.0));
+    assert_eq!(cell(&sheet, 0, "journal.busy_ratio"), &Value::Ratio(0.5));
+    assert_eq!(cell(&sheet, 0, "journal.request_mean_ns"), &Value::Nanos(5 * MS / 2));
+    // Without the probe, nobody knows of any, and the table says so.
+    assert_eq!(told(&without("jbd2_start_commit")).incomplete, Some("the probe jbd2_start_commit is missing"));
+}
+
+#[test]
+fn requests_for_commits_are_unknown_where_one_interval_does_not_tell() {
+    let told = Batch { journals: vec![JournalRow { requested: None, ..commits(5, MS) }], ..batch(1) };
+    let sheet = sheet(&model(Window::Whole, &[busy(), told]), Table::Journals, &Scope::default());
+    assert!(matches!(cell(&sheet, 0, "journal.request_mean_ns"), Value::Unknown(_)));
+    assert_eq!(cell(&sheet, 0, "journal.commits_s"), &Value::PerSecond(52.5));
 }
 
 #[test]

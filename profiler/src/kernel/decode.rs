@@ -6,6 +6,7 @@ use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
+use profiler_common::journal::JournalRecord;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::{TaskRecord, TaskSums};
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord};
@@ -37,6 +38,8 @@ unsafe impl Plain for DiskRecord {}
 unsafe impl Plain for OwnerKey {}
 // SAFETY: as above.
 unsafe impl Plain for OwnerRecord {}
+// SAFETY: as above.
+unsafe impl Plain for JournalRecord {}
 // SAFETY: as above.
 unsafe impl Plain for SocketRecord {}
 // SAFETY: as above.

@@ -62,6 +62,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let storage = kinds.running.is_some() && kinds.ours.as_ref().is_some_and(offset::has_task_storage);
     config.kernel_reads = u32::from(support::lockdown().as_deref() != Some("confidentiality"));
     config.log = options.log_programs.into();
+    config.tick_ns = support::tick_ns();
     config.sample_calls = u32::from(options.sample_permille > 0);
     let mut object = Cow::Borrowed(if storage { NATIVE } else { HASH });
     if config.preemptible != 0 {
@@ -162,16 +163,16 @@ fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options)
     if options.deny.iter().any(|name| name == probe.name) {
         return Err("refused by --deny-probe".into());
     }
+    let hooks = matches!(probe.at, At::Tracepoint(_) | At::Sampled(_));
+    if hooks && kinds.ours.is_some() && tracepoint(probe, kinds).is_none() {
+        return Err("this kernel does not have the tracepoint".into());
+    }
     let missing = offset::missing(offsets, probe.needs);
     if !missing.is_empty() {
         return Err(match kinds.ours {
             Some(_) => format!("the kernel's types lack {}", missing.join(", ")),
             None => "the kernel's types (BTF) are not known".into(),
         });
-    }
-    let hooks = matches!(probe.at, At::Tracepoint(_) | At::Sampled(_));
-    if hooks && kinds.ours.is_some() && tracepoint(probe, kinds).is_none() {
-        return Err("this kernel does not have the tracepoint".into());
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub struct Maps {
     pub disks: MapData,
     /// For whom they work.
     pub disk_owners: MapData,
+    /// Device of a file system → its journal.
+    pub journals: MapData,
     /// Marks on the sockets that live, where the object has them.
     pub listed: Option<MapData>,
     /// Last records.
@@ -49,6 +51,7 @@ impl Maps {
             paths: hash(ebpf, "PATHS")?,
             disks: hash(ebpf, "DISKS")?,
             disk_owners: hash(ebpf, "DISK_OWNERS")?,
+            journals: hash(ebpf, "JOURNALS")?,
             listed: match ebpf.take_map("LISTED") {
                 Some(Map::SkStorage(data)) => Some(data),
                 _ => None,

@@ -50,6 +50,7 @@ pub fn config(btf: &Btf) -> Config {
         fua_mask: mask("__REQ_FUA"),
         page_head_mask: mask("PG_head"),
         log: 0,
+        tick_ns: 0,
         kernel_reads: 1,
         uring_submit_args: arguments(&["io_uring_submit_req", "io_uring_submit_sqe"]),
         uring_complete_args: arguments(&[COMPLETE]),

@@ -201,6 +201,8 @@ const URING: &[&str] = &[
     "task_files",
 ];
 
+const JOURNAL: &[&str] = &["journal_device", "device_number", "transaction_requested"];
+
 const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_", "task_group_leader", "task_start_ns", "task_tgid"];
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
@@ -318,6 +320,12 @@ pub const PROBES: &[Probe] = &[
         )
     },
     Probe { after: Some("block_rq_complete"), ..hook("block_rq_requeue", REQUEST, "requests that were issued twice") },
+    // The beginning stands last: no commit counts of which an edge is not seen.
+    commit("jbd2_end_commit", None),
+    commit("jbd2_commit_logging", Some("jbd2_end_commit")),
+    commit("jbd2_commit_flushing", Some("jbd2_commit_logging")),
+    commit("jbd2_commit_locking", Some("jbd2_commit_flushing")),
+    commit("jbd2_start_commit", Some("jbd2_commit_locking")),
     hook(
         "inet_sock_set_state",
         SOCKET,
@@ -341,6 +349,10 @@ const fn hook(name: &'static str, needs: &'static [&'static str], without: &'sta
 const fn reclaim(name: &'static str, end: Option<&'static str>) -> Probe {
     let after = if end.is_some() { end } else { Some("sched_switch") };
     Probe { after, ..hook(name, &[], "nothing; freeing memory counts as time in the kernel") }
+}
+
+const fn commit(name: &'static str, after: Option<&'static str>) -> Probe {
+    Probe { after, ..hook(name, JOURNAL, "commits of journals (ext4) and their phases") }
 }
 
 const fn sampled(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {

@@ -11,20 +11,22 @@ use log::Log;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
+use profiler_common::journal::JournalRecord;
 use profiler_common::lost::{MISSED, UNSEEN_REQUESTS};
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
 
 use crate::batch::{
-    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, Machine, PathRow, ProcessKey, QualityRow, SocketRow,
-    TaskRow, Timestamp,
+    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, JournalRow, Machine, PathRow, ProcessKey, QualityRow,
+    SocketRow, TaskRow, Timestamp,
 };
 use crate::config::Options;
 use crate::error::Error;
 use crate::kernel::decode::take;
 use crate::kernel::drain::Interval;
 use crate::kernel::drain::disk::Disks;
+use crate::kernel::drain::journal::Journals;
 use crate::kernel::drain::path::Paths;
 use crate::kernel::drain::syscall::{self, Calls, Shared};
 use crate::kernel::drain::task::{Threads, take_thread};
@@ -61,6 +63,9 @@ pub struct Kernel {
     shared: Shared,
     paths: Paths,
     disks: Disks,
+    journals: Journals,
+    /// Length of the kernel's clock tick, 0 if it is not known.
+    tick_ns: u32,
     sockets: Sockets,
     namespaces: Namespaces,
     host: Host,
@@ -110,6 +115,7 @@ struct Pending {
     disks: Vec<DiskRow>,
     disk_sizes: Vec<DiskSizeRow>,
     disk_owners: Vec<DiskOwnerRow>,
+    journals: Vec<JournalRow>,
 }
 
 impl Kernel {
@@ -139,6 +145,8 @@ impl Kernel {
             shared: Shared::default(),
             paths: Paths::default(),
             disks: Disks::default(),
+            journals: Journals::default(),
+            tick_ns: support::tick_ns(),
             sockets: Sockets::default(),
             namespaces: Namespaces::new(),
             host: Host::new(),
@@ -194,6 +202,7 @@ impl Kernel {
         self.read_tasks()?;
         self.read_shared()?;
         self.read_disks(&host)?;
+        self.read_journals()?;
         self.read_sockets()?;
         self.interval.until = support::monotonic();
         let events = self.maps.events();
@@ -216,6 +225,7 @@ impl Kernel {
             disks: pending.disks,
             disk_sizes: pending.disk_sizes,
             disk_owners: pending.disk_owners,
+            journals: pending.journals,
             sockets: pending.sockets,
             tcp_events,
             host,
@@ -323,6 +333,18 @@ impl Kernel {
         pending.disks.sort_by_key(|row| row.key);
         pending.disk_sizes.sort_by_key(|row| (row.key, row.size));
         pending.disk_owners.sort_by_key(|row| (row.key, row.process));
+        Ok(())
+    }
+
+    fn read_journals(&mut self) -> Result<(), Error> {
+        let (mut devices, mut records) = (Vec::<u32>::new(), Vec::<JournalRecord>::new());
+        iterate::map(&self.maps.journals, "journals", &mut devices, &mut records)?;
+        let now = support::monotonic();
+        for (device, record) in devices.iter().zip(&records) {
+            self.pending.facts.extend(self.names.disk(*device));
+            self.pending.journals.push(self.journals.observe(*device, record, now, self.tick_ns));
+        }
+        self.pending.journals.sort_by_key(|row| row.device);
         Ok(())
     }
 

@@ -131,6 +131,16 @@ pub fn clock_tick_ns() -> u64 {
     1_000_000_000 / u64::try_from(constant(libc::_SC_CLK_TCK)).unwrap_or(100).max(1)
 }
 
+/// Time between two ticks of the clock that the kernel counts in (jiffies), which is also how coarse its coarse clocks are;
+/// 0 if it is not known.
+#[must_use]
+pub fn tick_ns() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid for writing one `timespec`.
+    let result = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    if result == 0 && time.tv_sec == 0 { u32::try_from(time.tv_nsec).unwrap_or(0) } else { 0 }
+}
+
 fn constant(name: i32) -> i64 {
     // SAFETY: sysconf takes any number; it writes nothing.
     unsafe { libc::sysconf(name) }

@@ -9,8 +9,8 @@ use profiler_common::{disk, task, tcp};
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, Machine, Pressure, ProcessFact, ProcessKey, SocketRow,
-    TaskRow, Timestamp,
+    Batch, CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, JournalRow, Machine, Pressure, ProcessFact, ProcessKey,
+    SocketRow, TaskRow, Timestamp,
 };
 use crate::model::{Model, Window};
 
@@ -189,6 +189,24 @@ pub(crate) fn model(window: Window, batches: &[Batch]) -> Model {
 pub(crate) fn log2(ns: u64, count: u64) -> Hist {
     const { assert!(LOG2_SLOTS < u16::MAX as usize) }
     Hist { scale: Scale::Log2, slots: slots(log2_slot(ns), count) }
+}
+
+/// So many commits of a journal on [`SDA`], of so long each, nearly all of it to write the transaction.
+pub(crate) fn commits(commits: u64, commit_ns: u64) -> JournalRow {
+    let (locked_ns, flushing_ns) = (commit_ns / 20, commit_ns / 100);
+    JournalRow {
+        device: SDA,
+        commits,
+        requested: Some(commits),
+        request_ns: commits * commit_ns / 2,
+        starting_ns: 0,
+        locked_ns: commits * locked_ns,
+        flushing_ns: commits * flushing_ns,
+        logging_ns: commits * (commit_ns - locked_ns - flushing_ns),
+        busy_ns: commits * commit_ns,
+        under_way_ns: Some(commit_ns / 2),
+        commit: linear32(commit_ns, commits),
+    }
 }
 
 /// A histogram of one value on the finest scale.

@@ -109,6 +109,13 @@ impl Delayed {
     }
 }
 
+impl Delayed {
+    /// Its name in `/proc/diskstats`.
+    pub fn kernel_name(&self) -> &str {
+        &self.kernel_name
+    }
+}
+
 impl Drop for Delayed {
     fn drop(&mut self) {
         drop(Command::new("dmsetup").args(["remove", &self.name]).status());

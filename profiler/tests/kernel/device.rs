@@ -1,6 +1,6 @@
 //! Places of our own: a folder for files, and loop devices over them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_void};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
@@ -146,39 +146,63 @@ impl Drop for LoopDevice {
     }
 }
 
-/// A file system on a loop device, unmounted when dropped.
-pub struct Mount {
-    // Fields are dropped in this order: unmounted by `Drop` before, then the device goes, then the folder.
-    pub device: LoopDevice,
-    folder: Scratch,
-}
+/// ext4 with a journal, unmounted when dropped.
+pub struct FileSystem(Scratch);
 
-impl Mount {
-    /// ext4 with a journal, on a device of so many MiB.
-    pub fn ext4(mebibytes: usize) -> Self {
-        let device = LoopDevice::new(mebibytes);
+impl FileSystem {
+    /// Made on a device, and mounted with these options.
+    pub fn ext4(device: &str, options: &CStr) -> Self {
         let folder = Scratch::new();
         // Without lazy initialization nobody but the test writes.
-        tool("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", &device.path]);
-        let (from, to) = (CString::new(device.path.as_str()).unwrap(), CString::new(folder.path("")).unwrap());
+        tool("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", device]);
+        let (from, to) = (CString::new(device).unwrap(), CString::new(folder.path("")).unwrap());
         // SAFETY: strings that live until the call returns.
-        let result = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), c"ext4".as_ptr(), 0, std::ptr::null()) };
+        let result =
+            unsafe { libc::mount(from.as_ptr(), to.as_ptr(), c"ext4".as_ptr(), 0, options.as_ptr().cast::<c_void>()) };
         assert_eq!(result, 0, "mount: {}", io::Error::last_os_error());
-        Self { device, folder }
+        Self(folder)
     }
 
     /// Where a file of this name would be.
     pub fn path(&self, name: &str) -> String {
-        self.folder.path(name)
+        self.0.path(name)
     }
 }
 
-impl Drop for Mount {
+impl Drop for FileSystem {
     fn drop(&mut self) {
-        let path = CString::new(self.folder.path("")).unwrap();
+        let path = CString::new(self.0.path("")).unwrap();
         // SAFETY: a string that lives until the call returns.
         if unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } != 0 {
             eprintln!("umount: {}", io::Error::last_os_error());
         }
+    }
+}
+
+/// A file system on a loop device.
+pub struct Mount {
+    // Fields are dropped in this order: unmounted before the device goes.
+    pub files: FileSystem,
+    pub device: LoopDevice,
+}
+
+impl Mount {
+    /// On a device of so many MiB.
+    pub fn ext4(mebibytes: usize) -> Self {
+        Self::on(LoopDevice::new(mebibytes), c"")
+    }
+
+    /// The same with options, each of whose requests goes to a disk.
+    pub fn slow_ext4(mebibytes: usize, options: &CStr) -> Self {
+        Self::on(LoopDevice::uncached(mebibytes), options)
+    }
+
+    fn on(device: LoopDevice, options: &CStr) -> Self {
+        Self { files: FileSystem::ext4(&device.path, options), device }
+    }
+
+    /// Where a file of this name would be.
+    pub fn path(&self, name: &str) -> String {
+        self.files.path(name)
     }
 }

@@ -44,6 +44,20 @@ impl Trace {
         Self::new(&[("io_uring/io_uring_queue_async_work", "0")])
     }
 
+    /// Edges of the commits of one journal.
+    pub fn of_journal(wanted: u32) -> Option<Self> {
+        let filter = format!("dev == {wanted}");
+        let edges = ["start_commit", "commit_locking", "commit_flushing", "commit_logging", "end_commit"];
+        Self::new(
+            &edges.map(|edge| format!("jbd2/jbd2_{edge}")).each_ref().map(|edge| (edge.as_str(), filter.as_str())),
+        )
+    }
+
+    /// What happened so far: when, in microseconds, and what.
+    pub fn moments(&self) -> Vec<(u64, String)> {
+        self.lines().iter().map(|line| moment(line).expect(line)).collect()
+    }
+
     /// Events with a filter each, `0` for none. Nobody watches where nothing is hidden: the kernels of our own guests hide
     /// nothing.
     fn new(events: &[(&str, &str)]) -> Option<Self> {
@@ -108,6 +122,15 @@ fn tid_of(line: &str) -> Option<u32> {
     line.split_once(" [")?.0.rsplit('-').next()?.trim().parse().ok()
 }
 
+/// When, in microseconds, and what.
+fn moment(line: &str) -> Option<(u64, String)> {
+    let (_, rest) = line.split_once("] ")?;
+    let mut words = rest.split_whitespace().skip(1);
+    let (seconds, microseconds) = words.next()?.strip_suffix(':')?.split_once('.')?;
+    let at_us = seconds.parse::<u64>().ok()? * 1_000_000 + microseconds.parse::<u64>().ok()?;
+    Some((at_us, words.next()?.strip_suffix(':')?.to_owned()))
+}
+
 /// … `MAJOR,MINOR RWBS … SECTOR + SECTORS …`
 fn event(line: &str) -> Option<Event> {
     let (_, rest) = line.split_once(": block_rq_")?;
@@ -140,5 +163,6 @@ fn a_line_of_the_trace_is_read() {
     let line = "  kworker/u8:5-10682   [001] ..s.. 13170.032430: block_rq_complete: 7,2 FWS () 90880 + 256 rt,0,4 [0]";
     let event = event(line).unwrap();
     assert_eq!((event.tid, event.op, event.completed_bytes), (10_682, op::WRITE, Some(256 * 512)));
+    assert_eq!(moment(line), Some((13_170_032_430, "block_rq_complete".to_owned())));
     assert_eq!(device(7, 2), 7 << 20 | 2, "as in a filter of tracefs");
 }

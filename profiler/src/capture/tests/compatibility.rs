@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::batch::hist::Scale;
 use crate::batch::{
-    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, PathRow, Pressure,
+    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, JournalRow, PathRow, Pressure,
     ProcessFact, ProcessKey, QualityRow, SocketRow,
 };
 use crate::capture::codec::{Codec, Plain};
@@ -160,6 +160,7 @@ fn first_version() -> Batch {
         paths: Vec::new(),
         disk_sizes: Vec::new(),
         disk_owners: Vec::new(),
+        journals: Vec::new(),
         sockets: vec![SocketRow {
             cookie: 9,
             local: "[::1]:5432".to_owned(),
@@ -206,7 +207,7 @@ impl fmt::Display for Described {
     }
 }
 
-const TABLES: [fn() -> Described; 15] = [
+const TABLES: [fn() -> Described; 16] = [
     described::<Batch>,
     described::<TaskRow>,
     described::<CallRow>,
@@ -214,6 +215,7 @@ const TABLES: [fn() -> Described; 15] = [
     described::<DiskSizeRow>,
     described::<DiskOwnerRow>,
     described::<PathRow>,
+    described::<JournalRow>,
     described::<SocketRow>,
     described::<PressureRow>,
     described::<DiskStatRow>,

@@ -164,7 +164,7 @@ impl App {
             Screen::Overview => vec![List::Findings],
             Screen::Processes => vec![List::Rows(self.grain.table())],
             Screen::Disks => {
-                vec![List::Rows(Table::Disks), List::Rows(Table::DiskOwners), List::Rows(Table::DiskSizes)]
+                [Table::Disks, Table::DiskOwners, Table::DiskSizes, Table::Journals].map(List::Rows).into()
             }
             Screen::Files => vec![List::Rows(Table::Files), List::Rows(Table::Paths)],
             // Connections first: they are what keys act on unless asked otherwise.

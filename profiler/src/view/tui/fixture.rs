@@ -16,8 +16,8 @@ use crate::batch::{
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, connection, linear8, linear32, listener,
-    log2, machine, named, process, requests, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, commits, connection, linear8, linear32,
+    listener, log2, machine, named, process, requests, sda, thread,
 };
 use crate::model::{Model, Window};
 use crate::view::tui::app::App;
@@ -26,7 +26,7 @@ use crate::view::tui::app::{Mode, Msg};
 use crate::view::tui::screen;
 use crate::view::tui::theme::Theme;
 
-/// For whom the disk works in [`second`], and how large the requests are.
+/// For whom the disk works in [`second`], and how large the requests are, and what its journal does.
 fn owned(batch: &mut Batch) {
     let (postgres, backup) = (process(812), process(9_001));
     let owner = |process, op, requests, bytes, queue_ns, device_ns| DiskOwnerRow {
@@ -44,6 +44,7 @@ fn owned(batch: &mut Batch) {
     ];
     let size = |op, size, count| DiskSizeRow { key: DiskKey { device: SDA, op }, size, latency: log2(MS, count) };
     batch.disk_sizes = vec![size(op::READ, 5, 800), size(op::WRITE, 0, 300), size(op::WRITE, 1, 80)];
+    batch.journals = vec![commits(36, 17 * MS)];
 }
 
 /// Which files of [`second`] are used most.

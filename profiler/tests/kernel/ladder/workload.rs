@@ -12,7 +12,8 @@ use io_uring::{IoUring, opcode};
 use profiler::field::Table;
 
 use crate::kernel::child::{Child, Clock, Parent, fork, open, read_once, write_once};
-use crate::kernel::device::LoopDevice;
+use crate::kernel::device::{LoopDevice, Mount};
+use crate::kernel::journal::commit;
 use crate::kernel::network::{Cable, SERVER, Told};
 use crate::kernel::observe::until;
 use crate::kernel::operation::hand_over;
@@ -27,6 +28,7 @@ const BYTES: u64 = REQUESTS << 16;
 const GETPPIDS: u64 = 1_000;
 const SLEEPS: u64 = 10;
 const NOPS: u64 = 300;
+const COMMITS: u64 = 20;
 const READS: u64 = 200;
 /// By a process and over a connection that both end.
 const SHORT: usize = 500;
@@ -40,6 +42,7 @@ const WHILE_NS: f64 = 120e9;
 /// Where the workload runs, again and again.
 pub struct World {
     disk: LoopDevice,
+    mount: Mount,
     _old: Child,
     cable: Cable,
     /// Of the listener that was there before us; each run takes the next one. No other run of these tests has the same.
@@ -77,7 +80,8 @@ impl World {
     pub fn new() -> Self {
         let cable = Cable::new();
         let old_port = 8_000 + u16::try_from(std::process::id() % 800 * 64).unwrap();
-        Self { disk: LoopDevice::new(4), _old: listen(&cable.server, old_port, 5), cable, old_port, runs: 0 }
+        let (disk, mount) = (LoopDevice::new(4), Mount::ext4(64));
+        Self { disk, mount, _old: listen(&cable.server, old_port, 5), cable, old_port, runs: 0 }
     }
 
     /// Runs it. Ports are those of no run before.
@@ -91,6 +95,7 @@ impl World {
         end_soon(&self.cable, &mut claims);
         self.read_disk(&mut claims);
         self.write_disk(&mut claims);
+        self.commit(&mut claims);
         let [server, client] = self.talk(self.old_port + self.runs, &mut claims);
         // It sleeps since long ago.
         rest(worker.pid, &mut claims);
@@ -124,6 +129,13 @@ impl World {
         let writer = dd(&["if=/dev/zero", &format!("of={}", self.disk.path)]);
         held.sync_all().unwrap();
         self.owned("write", writer, claims);
+    }
+
+    /// Each sync of what has changed is a commit of the journal.
+    fn commit(&self, claims: &mut Vec<Claim>) {
+        commit(&self.mount.path("file"), COMMITS);
+        let row = vec![("journal.device", self.mount.device.name().to_owned())];
+        claims.push(Claim { table: Table::Journals, row, column: "journal.commits_s", truth: exactly(COMMITS) });
     }
 
     /// All of an operation was for a process.

@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -33,6 +33,7 @@ impl List {
             Self::Rows(Table::DiskOwners) => 11,
             Self::Rows(Table::DiskSizes) => 12,
             Self::Rows(Table::Paths) => 13,
+            Self::Rows(Table::Journals) => 14,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Block devices by operation on top, whom they work for or how large the requests are below, and how long requests of the
-//! selected device queue and are served.
+//! Block devices by operation on top, whom they work for, how large the requests are or what journals do below, and how
+//! long requests of the selected device queue and are served.
 
 use ratatui::layout::Rect;
 
@@ -12,8 +12,10 @@ use crate::view::tui::screen::{Page, Placement, draw_stack, pair};
 /// The screen.
 pub const PAGE: Page = Page { name: "Disks", place, draw: draw_stack };
 
-/// Devices, and whom they work for or how large the requests are.
 fn place(body: Rect, view: &View, app: &App) -> Placement {
-    let sizes = app.active() == List::Rows(Table::DiskSizes);
-    pair(body, view, app, Table::Disks, if sizes { Table::DiskSizes } else { Table::DiskOwners })
+    let below = match app.active() {
+        List::Rows(table @ (Table::DiskSizes | Table::Journals)) => table,
+        _ => Table::DiskOwners,
+    };
+    pair(body, view, app, Table::Disks, below)
 }

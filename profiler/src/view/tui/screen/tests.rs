@@ -50,6 +50,13 @@ fn a_wide_terminal_shows_every_column() {
 }
 
 #[test]
+fn journals_below_the_disks() {
+    let mut session = live((140, 30));
+    press(&mut session, "3]]]");
+    shot("journals", &session);
+}
+
+#[test]
 fn a_healthy_host_has_no_findings() {
     let batches: Vec<_> = (0..14).map(batch).collect();
     let idle = crate::model::fixture::model(Window::Recent, &batches);
