@@ -12,6 +12,7 @@ use crate::model::process::Process;
 mod disk;
 mod file;
 mod memory;
+mod operation;
 mod syscall;
 mod task;
 mod tcp;
@@ -113,6 +114,7 @@ pub const DETECTORS: &[Detector] = &[
     task::THROTTLED,
     task::SATURATED,
     syscall::LOOKUP_STORM,
+    operation::PASSED_ON,
 ];
 
 /// With fewer operations in the window, a percentile or a share is a few unlucky cases.

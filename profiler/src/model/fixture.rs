@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS, linear8_slot, linear32_slot, log2_slot};
-use profiler_common::syscall::call_key;
+use profiler_common::syscall::{call_key, operation};
 use profiler_common::wait;
 use profiler_common::{disk, task, tcp};
 
@@ -23,6 +23,8 @@ pub(crate) const FUTEX: u32 = 202;
 pub(crate) const EPOLL_WAIT: u32 = 232;
 pub(crate) const FSYNC: u32 = 74;
 pub(crate) const OPENAT: u32 = 257;
+pub(crate) const URING_WRITE: u32 = operation::URING + 23;
+pub(crate) const WORKER_WRITE: u32 = operation::WORKER + 23;
 
 /// The one device of most tests.
 pub(crate) const SDA: u32 = disk::device(8, 0);
@@ -36,6 +38,8 @@ pub(crate) fn machine() -> Machine {
         (EPOLL_WAIT, "epoll_wait"),
         (FSYNC, "fsync"),
         (OPENAT, "openat"),
+        (URING_WRITE, "uring write"),
+        (WORKER_WRITE, "iou-wrk write"),
     ];
     Machine {
         version: "0.1.0".into(),

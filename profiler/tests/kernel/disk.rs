@@ -1,11 +1,13 @@
 //! Block devices: requests against `/proc/diskstats`, latencies against `fio`.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use profiler::batch::{DiskKey, DiskRow};
 use profiler_common::disk::op;
 use profiler_common::lost::UNSEEN_REQUESTS;
 use serde_json::Value;
 
-use crate::kernel::device::LoopDevice;
+use crate::kernel::device::{self, LoopDevice, Scratch};
 use crate::kernel::observe::{Seen, every, figure_of_test, observe, once, tool};
 use crate::kernel::trace::Trace;
 
@@ -145,6 +147,39 @@ fn discards_and_merged_writes_are_counted_like_diskstats() {
         tool("dd", &[input, &format!("of={}", disk.path), "bs=1M", "count=16", "conv=fsync", "status=none"]);
     });
     assert_eq!((same.bytes[3], same.bytes[1]), (8 << 20, 16 << 20));
+}
+
+/// The disk that all use, tests included: what others do between two looks at it is in one count and not in the other.
+#[test]
+fn the_disk_of_the_system_is_counted_like_diskstats() {
+    let scratch = Scratch::new();
+    let path = scratch.file("file", 16 << 20);
+    let device = whole_device(&path);
+    let seen = observe(&every(100), || {
+        let file = format!("--filename={path}");
+        let options = ["--name=job", "--direct=1", "--rw=randrw", "--bs=4k", "--size=16m", "--fdatasync=16", &file];
+        tool("fio", &options);
+    });
+    let host = |op: u32| -> u64 {
+        let stats = seen.batches.iter().filter_map(|batch| batch.host.disks.get(&device));
+        stats.map(|stat| stat.requests[op as usize]).sum()
+    };
+    let hidden = seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
+    for (name, op, least) in [("reads", op::READ, 1_800), ("writes", op::WRITE, 1_800), ("flushes", op::FLUSH, 100)] {
+        let (ours, theirs) = (sum(&seen, device, op).requests, host(op));
+        figure_of_test(&format!("{name}: ours, hidden = diskstats"), format!("{ours}, {hidden} = {theirs}"));
+        let slack = theirs / 100 + 4;
+        assert!(ours >= least && ours <= theirs + slack && ours + hidden + slack >= theirs, "{name}");
+    }
+}
+
+/// The number of the disk on which a file is, its partition or not.
+fn whole_device(path: &str) -> u32 {
+    let on = std::fs::metadata(path).unwrap().dev();
+    let folder = format!("/sys/dev/block/{}:{}", libc::major(on), libc::minor(on));
+    let folder = std::fs::canonicalize(folder).unwrap();
+    let whole = if folder.join("partition").exists() { folder.parent().unwrap() } else { &folder };
+    device::device(whole.file_name().unwrap().to_str().unwrap())
 }
 
 /// `fio` knows when it had submitted a request and when it had the answer, for which it looks all the time instead of

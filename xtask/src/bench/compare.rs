@@ -62,6 +62,8 @@ enum What {
 
 const COMPARISONS: &[(&str, &str, What)] = &[
     ("read", "system call: 1-byte read of /dev/zero", What::Whole(Load::Read)),
+    ("file", "system call: 1-byte read of a file in memory", What::Whole(Load::File)),
+    ("ring", "operation of io_uring with its call: nop", What::Whole(Load::Ring)),
     ("getppid", "system call: getppid", What::Whole(Load::Getppid)),
     (
         "switch",

@@ -99,7 +99,7 @@ const PEERS: &[Peer] = &[
 impl Contender {
     /// What is compared in this workload: tracers of calls in calls, tracers of switches in switches.
     pub fn joins(&self, load: Load) -> bool {
-        let calls = matches!(load, Load::Read | Load::Getppid);
+        let calls = matches!(load, Load::Read | Load::File | Load::Getppid);
         let switches = matches!(load, Load::Switch | Load::Yield);
         match self.id {
             Id::Plain | Id::Floor | Id::Us => true,

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::hint;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::parent_id;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use io_uring::{IoUring, opcode};
 use serde::{Deserialize, Serialize};
 
 use super::{crowd, os, storage};
@@ -25,6 +27,10 @@ use super::{crowd, os, storage};
 pub enum Load {
     /// Reading one byte of /dev/zero
     Read,
+    /// Reading one byte of a file that is in memory
+    File,
+    /// The cheapest operation of `io_uring`, handed over alone and waited for
+    Ring,
     /// The cheapest system call
     Getppid,
     /// One switch between two processes that pass a byte through pipes
@@ -81,6 +87,8 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     }
     let outcome = match args.load {
         Load::Read => read(args)?,
+        Load::File => read_file(args)?,
+        Load::Ring => ring(args)?,
         Load::Getppid => repeat(args, 1.0, |count| Ok(getppid(count)))?,
         Load::Switch => switch(args)?,
         Load::Yield => yielding(args)?,
@@ -117,6 +125,33 @@ fn read(args: &Args) -> Result<Outcome> {
         let (mut byte, mut left) = ([0], count);
         while left > 0 {
             zero.read_exact(&mut byte).context("failed to read `/dev/zero`")?;
+            left -= 1;
+        }
+        Ok(count)
+    })
+}
+
+fn read_file(args: &Args) -> Result<Outcome> {
+    let file = File::open(super::own_program()?).context("failed to open a file")?;
+    repeat(args, 1.0, |count| {
+        let (mut byte, mut left) = ([0], count);
+        while left > 0 {
+            file.read_exact_at(&mut byte, 0).context("failed to read a file")?;
+            left -= 1;
+        }
+        Ok(count)
+    })
+}
+
+fn ring(args: &Args) -> Result<Outcome> {
+    let mut ring = IoUring::new(1).context("failed to make a ring")?;
+    repeat(args, 1.0, |count| {
+        let mut left = count;
+        while left > 0 {
+            // SAFETY: it is about no memory.
+            unsafe { ring.submission().push(&opcode::Nop::new().build()).context("the ring is full")? };
+            ring.submit_and_wait(1).context("failed to hand over an operation")?;
+            ring.completion().next().context("an operation has not ended")?;
             left -= 1;
         }
         Ok(count)

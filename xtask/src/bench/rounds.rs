@@ -15,8 +15,17 @@ use super::contender::{Contender, How, Id};
 use super::load::{Load, Outcome};
 
 /// What is compared.
-pub const LOADS: [Load; 7] =
-    [Load::Read, Load::Getppid, Load::Switch, Load::Yield, Load::Miss, Load::Request, Load::Contend];
+pub const LOADS: [Load; 9] = [
+    Load::Read,
+    Load::File,
+    Load::Ring,
+    Load::Getppid,
+    Load::Switch,
+    Load::Yield,
+    Load::Miss,
+    Load::Request,
+    Load::Contend,
+];
 /// A workload takes less than a second unless something is wrong.
 const LOAD_MAX: Duration = Duration::from_secs(30);
 
@@ -106,7 +115,7 @@ pub fn run_load(load: Load, plan: Plan) -> Result<Outcome> {
 /// Operations per repetition, for a few milliseconds: short enough to fall between two disturbances.
 fn iterations(load: Load) -> u64 {
     match load {
-        Load::Read | Load::Getppid => 20_000,
+        Load::Read | Load::File | Load::Ring | Load::Getppid => 20_000,
         Load::Switch | Load::Echo => 2_000,
         Load::Yield => 4_000,
         Load::Miss | Load::Request => 100,

@@ -114,10 +114,15 @@ const SLOW: &[&str] = &[
     "journal::a_commit",
     "journal::a_slow_commit",
     "journal::phases_of_commits",
+    "journal::phases_of_slow_commits_are_what_one_who_syncs_data",
+    "life::processes",
     // Within 2 % most times, and once off by 10 on 5.10, for a reason that is not known yet.
     "memory_freed_for_oneself",
+    "operation::buffered_operations_of_libaio",
     "operation::direct",
     "path::many",
+    "path::operations",
+    "tcp_trouble::lost_handshakes",
     // Each way into the page cache, but for reads of a page.
     "page::a_mapping",
     "page::direct",
@@ -163,13 +168,22 @@ pub const GUESTS: &[Guest] = &[
         ..PLAIN
     },
     Guest { name: "6.1", kernel: "6.1", short: &[NO_STARTS, SOCKETLESS_RESETS], ..PLAIN },
-    Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", ..PLAIN },
+    Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", tests: ROWS, ..PLAIN },
     Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", ..PLAIN },
     Guest {
         name: "6.1-cgroup1",
         kernel: "6.1",
         append: "guest.cgroup=1",
-        tests: &["guest::", "task::", "disk::random_reads", "syscall::strace", "doctor::"],
+        tests: &[
+            "guest::cgroup",
+            "guest::disk",
+            "guest::group",
+            "guest::network",
+            "task::",
+            "disk::random_reads",
+            "syscall::strace",
+            "doctor::",
+        ],
         short: &[NO_STARTS, SOCKETLESS_RESETS],
         ..PLAIN
     },
