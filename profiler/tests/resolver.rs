@@ -9,7 +9,7 @@ use std::path::Path;
 
 use profiler::kernel::btf::Btf;
 use profiler::kernel::offset::{config, has_task_storage, missing, resolve};
-use profiler::kernel::probe::PROBES;
+use profiler::kernel::probe::{PROBES, Probe};
 use profiler_common::config::Config;
 use profiler_common::offset::{ABSENT, PATHS};
 
@@ -95,7 +95,7 @@ fn table(fixtures: &[Fixture]) -> String {
     }
     lines.push("\nneeds of a probe that are not met".to_owned());
     for probe in PROBES {
-        lines.push(line(probe.name, kernels.iter().map(|btf| or_dash(unmet(btf, probe.needs)))));
+        lines.push(line(probe.name, kernels.iter().map(|btf| or_dash(unmet(btf, probe)))));
     }
     lines.join("\n")
 }
@@ -141,8 +141,8 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 11] {
     ]
 }
 
-fn unmet(btf: &Btf, needs: &[&str]) -> Option<String> {
-    let missing = missing(&resolve(btf), needs);
+fn unmet(btf: &Btf, probe: &Probe) -> Option<String> {
+    let missing = missing(&resolve(btf), probe.needs());
     (!missing.is_empty()).then(|| missing.join(" "))
 }
 

@@ -167,7 +167,7 @@ fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options)
     if hooks && kinds.ours.is_some() && tracepoint(probe, kinds).is_none() {
         return Err("this kernel does not have the tracepoint".into());
     }
-    let missing = offset::missing(offsets, probe.needs);
+    let missing = offset::missing(offsets, probe.needs());
     if !missing.is_empty() {
         return Err(match kinds.ours {
             Some(_) => format!("the kernel's types lack {}", missing.join(", ")),

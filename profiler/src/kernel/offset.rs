@@ -23,7 +23,7 @@ pub fn resolve(btf: &Btf) -> Offsets {
 
 /// Names of the offsets that a probe needs and the kernel does not have; see [`crate::kernel::probe::Probe::needs`].
 #[must_use]
-pub fn missing(offsets: &Offsets, needs: &[&str]) -> Vec<&'static str> {
+pub fn missing(offsets: &Offsets, needs: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     let absent = |prefix: &str| -> Vec<_> {
         let members = PATHS.iter().zip(offsets.to_array());
         members
@@ -31,7 +31,7 @@ pub fn missing(offsets: &Offsets, needs: &[&str]) -> Vec<&'static str> {
             .map(|((name, ..), _)| *name)
             .collect()
     };
-    let alternatives = needs.iter().map(|need| need.split('|').map(absent).collect::<Vec<_>>());
+    let alternatives = needs.map(|need| need.split('|').map(absent).collect::<Vec<_>>());
     let unmet = alternatives.filter(|alternatives| alternatives.iter().all(|absent| !absent.is_empty()));
     unmet.flatten().flatten().collect()
 }

@@ -8,9 +8,7 @@ pub struct Probe {
     pub name: &'static str,
     /// Where it attaches.
     pub at: At,
-    /// Members of [`profiler_common::offset::Offsets`] without which it would read rubbish, by prefix or name; `a|b`
-    /// where one of two is enough.
-    pub needs: &'static [&'static str],
+    needs: Needs,
     /// The probe that stands before it and without which it would tell wrong numbers: it is not loaded then.
     pub after: Option<&'static str>,
     /// What cannot be known without it.
@@ -21,7 +19,16 @@ pub struct Probe {
     pub former: Option<&'static str>,
 }
 
+/// Members of [`profiler_common::offset::Offsets`], in groups.
+type Needs = &'static [&'static [&'static str]];
+
 impl Probe {
+    /// Members of [`profiler_common::offset::Offsets`] without which it would read rubbish, by prefix or name; `a|b`
+    /// where one of two is enough.
+    pub fn needs(&self) -> impl Iterator<Item = &'static str> {
+        self.needs.iter().flat_map(|group| group.iter().copied())
+    }
+
     /// The tracepoint that it attaches to, by its latest name first.
     pub fn tracepoints(&self) -> impl Iterator<Item = &'static str> {
         let latest = match self.at {
@@ -43,17 +50,35 @@ pub enum At {
     Iterator(&'static str),
 }
 
-/// What identifies a task and tells its kind of wait.
+/// Who a process is.
+const PROCESS: &[&str] = &["task_group_leader", "task_start_ns", "task_tgid"];
+
+/// What a descriptor of a call names.
+const DESCRIPTOR: &[&str] = &["task_files", "files_fdt", "fdt_fd", "fdt_max", "regs_call", "regs_arg0"];
+
+/// Which file an inode is.
+const INODE: &[&str] = &["inode_number", "inode_super", "inode_generation", "super_device"];
+
+/// The kind of an open file, and which it is.
+const FILE: &[&str] = &[
+    "file_inode",
+    "file_private",
+    "file_flags",
+    "inode_mode",
+    "super_magic",
+    "socket_sk",
+    "sock_family",
+    "sock_protocol",
+];
+
+/// What identifies a task, and tells its kind of wait.
 const TASK: &[&str] = &[
     "task_pid",
-    "task_tgid",
     "task_comm",
     "task_flags",
     "task_state",
     "task_exec_ns",
     "task_run_delay_ns",
-    "task_group_leader",
-    "task_start_ns",
     "task_cred",
     "cred_uid",
     "task_nsproxy",
@@ -70,53 +95,10 @@ const TASK: &[&str] = &[
     "task_nivcsw",
     "task_min_flt",
     "task_maj_flt",
-    "regs_call",
     "task_stack",
     "task_in_iowait",
     "task_utime",
     "task_stime",
-    "task_files",
-    "files_fdt",
-    "fdt_fd",
-    "fdt_max",
-    "file_inode",
-    "file_private",
-    "file_flags",
-    "inode_mode",
-    "inode_super",
-    "super_magic",
-    "super_device",
-    "inode_number",
-    "inode_generation",
-    "socket_sk",
-    "sock_family",
-    "sock_protocol",
-    "regs_arg0",
-];
-
-/// What tells the kind of the file that a call is about.
-const CALL: &[&str] = &[
-    "task_tgid",
-    "task_group_leader",
-    "task_start_ns",
-    "task_files",
-    "files_fdt",
-    "fdt_fd",
-    "fdt_max",
-    "file_inode",
-    "file_private",
-    "file_flags",
-    "inode_mode",
-    "inode_super",
-    "super_magic",
-    "super_device",
-    "inode_number",
-    "inode_generation",
-    "socket_sk",
-    "sock_family",
-    "sock_protocol",
-    "regs_call",
-    "regs_arg0",
 ];
 
 const PAGE: &[&str] = &[
@@ -125,14 +107,7 @@ const PAGE: &[&str] = &[
     "folio_pages|page_pages",
     "mapping_inode",
     "inode_mode",
-    "inode_super",
     "super_magic",
-    "inode_number",
-    "inode_generation",
-    "super_device",
-    "task_group_leader",
-    "task_start_ns",
-    "task_tgid",
     "inode_owner",
     "task_pid",
     "task_flags",
@@ -157,89 +132,45 @@ const REQUEST: &[&str] = &[
     "page_mapping",
     "mapping_inode",
     "inode_mode",
-    "inode_number",
-    "inode_super",
-    "inode_generation",
     "inode_mapping",
-    "super_device",
-    "task_group_leader",
-    "task_start_ns",
-    "task_tgid",
 ];
 
-const DIRTY: &[&str] = &[
-    "inode_number",
-    "inode_super",
-    "inode_generation",
-    "super_device",
-    "mapping_inode",
-    "page_flags",
-    "task_group_leader",
-    "task_start_ns",
-    "task_tgid",
-];
+const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_"];
 
-const OWNER: &[&str] = &["request_cmd_flags", "task_group_leader", "task_start_ns", "task_tgid"];
+const JOURNAL: Needs = &[&["journal_device", "device_number", "transaction_requested"]];
 
-/// What tells a request of `io_uring` and its file.
-const URING: &[&str] = &[
-    "uring_",
-    "file_inode",
-    "file_flags",
-    "inode_mode",
-    "inode_super",
-    "super_magic",
-    "super_device",
-    "inode_number",
-    "inode_generation",
-    "socket_sk",
-    "sock_protocol",
-    "sock_family",
-    "task_group_leader",
-    "task_start_ns",
-    "task_tgid",
-    "task_files",
-];
-
-const JOURNAL: &[&str] = &["journal_device", "device_number", "transaction_requested"];
-
-const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_", "task_group_leader", "task_start_ns", "task_tgid"];
+const OF_TASK: Needs = &[TASK, PROCESS, DESCRIPTOR, FILE, INODE];
+const OF_CALL: Needs = &[PROCESS, DESCRIPTOR, FILE, INODE];
+const OF_OPERATION: Needs = &[&["uring_", "task_files"], PROCESS, FILE, INODE];
+const OF_PAGE: Needs = &[PAGE, PROCESS, INODE];
+const OF_REQUEST: Needs = &[REQUEST, PROCESS, INODE];
+const OF_SOCKET: Needs = &[SOCKET, PROCESS];
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
 pub const PROBES: &[Probe] = &[
     iterator(
         "iter_task",
         "task",
-        TASK,
+        OF_TASK,
         "threads and processes, their names and times, the calls that they make; in other network namespaces, sockets \
          that were opened before we watched",
     ),
-    iterator("iter_tcp", "tcp", SOCKET, "TCP connections and listeners that were opened before we watched"),
+    iterator("iter_tcp", "tcp", OF_SOCKET, "TCP connections and listeners that were opened before we watched"),
     iterator(
         "iter_listed",
         "bpf_sk_storage_map",
-        SOCKET,
+        OF_SOCKET,
         "nothing; each look at the sockets costs more, in each network namespace",
     ),
     iterator(
         "iter_task_file",
         "task_file",
-        &[
-            "socket_sk",
-            "file_",
-            "inode_mode",
-            "sock_family",
-            "sock_protocol",
-            "task_group_leader",
-            "task_start_ns",
-            "task_tgid",
-            "task_comm",
-        ],
+        &[&["socket_sk", "file_", "inode_mode", "sock_family", "sock_protocol", "task_comm"], PROCESS],
         "owners of TCP sockets that were opened before we watched, accepted or handed over",
     ),
     hook(
         "sched_process_fork",
-        &["task_pid", "task_start_ns"],
+        &[&["task_pid", "task_start_ns"]],
         "nothing in general; when many threads start at once, the first calls of some",
     ),
     // A thread that ends tells its whole life at once: only the iterator knows which part belongs to which interval.
@@ -247,13 +178,13 @@ pub const PROBES: &[Probe] = &[
         after: Some("iter_task"),
         ..hook(
             "sched_switch",
-            TASK,
+            OF_TASK,
             "blocked time, what threads wait for and in which calls, threads that have ended, sums over the threads of a process",
         )
     },
     Probe {
         after: Some("sched_switch"),
-        ..hook("sched_waking", TASK, "who ends waits; of waits that are under way, their end until the next switch")
+        ..hook("sched_waking", OF_TASK, "who ends waits; of waits that are under way, their end until the next switch")
     },
     // Each makes waits of one kind another, at the switch.
     Probe {
@@ -277,37 +208,37 @@ pub const PROBES: &[Probe] = &[
     // What a CPU has counted becomes the thread's at the switch away from it.
     Probe {
         after: Some("sched_switch"),
-        ..hook("sys_exit", CALL, "system calls, file reads, writes and syncs, and which of them block")
+        ..hook("sys_exit", OF_CALL, "system calls, file reads, writes and syncs, and which of them block")
     },
     Probe { after: Some("sys_exit"), ..sampled("sys_enter", &[], "latency of calls that do not block") },
-    hook("io_uring_complete", URING, "operations of io_uring"),
+    hook("io_uring_complete", OF_OPERATION, "operations of io_uring"),
     // What nobody sees complete would stay for ever.
     Probe {
         after: Some("io_uring_complete"),
         former: Some("io_uring_submit_sqe"),
-        ..hook("io_uring_submit_req", URING, "operations of io_uring")
+        ..hook("io_uring_submit_req", OF_OPERATION, "operations of io_uring")
     },
     Probe {
         after: Some("io_uring_submit_req"),
         ..hook(
             "io_uring_queue_async_work",
-            URING,
+            OF_OPERATION,
             "nothing; operations of io_uring that worker threads do look like all others",
         )
     },
-    hook("mm_filemap_add_to_page_cache", PAGE, "which reads miss the page cache"),
-    hook("mm_filemap_delete_from_page_cache", PAGE, "what leaves the page cache, and who takes it out"),
-    hook("block_rq_complete", REQUEST, "block requests and their times, but for what /proc/diskstats counts"),
+    hook("mm_filemap_add_to_page_cache", OF_PAGE, "which reads miss the page cache"),
+    hook("mm_filemap_delete_from_page_cache", OF_PAGE, "what leaves the page cache, and who takes it out"),
+    hook("block_rq_complete", OF_REQUEST, "block requests and their times, but for what /proc/diskstats counts"),
     // A request that nobody sees complete would be in flight for ever.
     Probe {
         after: Some("block_rq_complete"),
-        ..hook("block_rq_issue", REQUEST, "device time, queue time, requests in flight, and for whom they are")
+        ..hook("block_rq_issue", OF_REQUEST, "device time, queue time, requests in flight, and for whom they are")
     },
     Probe {
         after: Some("block_rq_issue"),
         ..hook(
             "block_io_start",
-            OWNER,
+            &[&["request_cmd_flags"], PROCESS],
             "nothing; requests count for whoever gives them to the driver, most times the same",
         )
     },
@@ -315,11 +246,14 @@ pub const PROBES: &[Probe] = &[
         after: Some("block_rq_complete"),
         ..hook(
             "writeback_dirty_folio",
-            DIRTY,
+            &[&["mapping_inode", "page_flags"], PROCESS, INODE],
             "who made the pages dirty that are written back: they are for nobody, or whoever writes them",
         )
     },
-    Probe { after: Some("block_rq_complete"), ..hook("block_rq_requeue", REQUEST, "requests that were issued twice") },
+    Probe {
+        after: Some("block_rq_complete"),
+        ..hook("block_rq_requeue", OF_REQUEST, "requests that were issued twice")
+    },
     // The beginning stands last: no commit counts of which an edge is not seen.
     commit("jbd2_end_commit", None),
     commit("jbd2_commit_logging", Some("jbd2_end_commit")),
@@ -328,11 +262,11 @@ pub const PROBES: &[Probe] = &[
     commit("jbd2_start_commit", Some("jbd2_commit_locking")),
     hook(
         "inet_sock_set_state",
-        SOCKET,
+        OF_SOCKET,
         "rates of connections, their connect latency, age and opener, those that come and go between two ticks, connects",
     ),
     // As with threads: who ends tells its whole life at once.
-    Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", SOCKET, "connections that have ended") },
+    Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", OF_SOCKET, "connections that have ended") },
     hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {
@@ -342,7 +276,7 @@ pub const PROBES: &[Probe] = &[
     hook("tcp_receive_reset", &[], "resets received"),
 ];
 
-const fn hook(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
+const fn hook(name: &'static str, needs: Needs, without: &'static str) -> Probe {
     Probe { name, at: At::Tracepoint(name), needs, after: None, without, fewer: None, former: None }
 }
 
@@ -355,16 +289,11 @@ const fn commit(name: &'static str, after: Option<&'static str>) -> Probe {
     Probe { after, ..hook(name, JOURNAL, "commits of journals (ext4) and their phases") }
 }
 
-const fn sampled(name: &'static str, needs: &'static [&'static str], without: &'static str) -> Probe {
+const fn sampled(name: &'static str, needs: Needs, without: &'static str) -> Probe {
     Probe { at: At::Sampled(name), ..hook(name, needs, without) }
 }
 
-const fn iterator(
-    name: &'static str,
-    over: &'static str,
-    needs: &'static [&'static str],
-    without: &'static str,
-) -> Probe {
+const fn iterator(name: &'static str, over: &'static str, needs: Needs, without: &'static str) -> Probe {
     Probe { at: At::Iterator(over), ..hook(name, needs, without) }
 }
 
@@ -385,7 +314,7 @@ mod tests {
     #[test]
     fn every_need_names_an_offset() {
         for probe in PROBES {
-            for need in probe.needs {
+            for need in probe.needs() {
                 for name in need.split('|') {
                     assert!(PATHS.iter().any(|(known, ..)| known.starts_with(name)), "{}: {name}", probe.name);
                 }

@@ -21,15 +21,15 @@ pub(super) fn whole() -> Diagnosis {
 /// The kernel carries no BTF.
 pub(super) fn without_types() -> Diagnosis {
     let mut host = Diagnosis {
-        machine: machine(|probe| match (probe.after, probe.needs) {
-            (_, [_, ..]) => (None, "the kernel's types (BTF) are not known"),
-            (Some(_), []) => (None, "would tell wrong numbers without {after}, which is missing"),
-            (None, []) if probe.fewer.is_some() => (
+        machine: machine(|probe| match (probe.after, probe.needs().next()) {
+            (_, Some(_)) => (None, "the kernel's types (BTF) are not known"),
+            (Some(_), None) => (None, "would tell wrong numbers without {after}, which is missing"),
+            (None, None) if probe.fewer.is_some() => (
                 Some("raw_tp"),
                 "the running kernel has no BTF; perhaps only resets that a socket sends are seen, not those that refuse a \
                  connection",
             ),
-            (None, []) => (Some("raw_tp"), "the running kernel has no BTF"),
+            (None, None) => (Some("raw_tp"), "the running kernel has no BTF"),
         }),
         types: KernelTypes::Absent,
         thread_records: Some(Records::HashMap),

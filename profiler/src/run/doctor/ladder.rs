@@ -81,7 +81,7 @@ impl Ladder<'_> {
             let either = need.contains('|').then_some(need);
             members.chain(either)
         };
-        let mut offsets: Vec<_> = self.probe.needs.iter().flat_map(|need| named(need)).collect();
+        let mut offsets: Vec<_> = self.probe.needs().flat_map(named).collect();
         offsets.sort_unstable();
         offsets.dedup();
         offsets
