@@ -93,7 +93,6 @@ const ROWS: &[&str] = &[
     "file::",
     "journal::without",
     "page::pages_that_are_written",
-    "life::the_last_process",
     "operation::operations",
     "path::what_is_done",
     "syscall::strace",

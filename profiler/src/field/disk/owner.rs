@@ -1,5 +1,7 @@
 //! Table of the processes that block devices work for.
 
+use std::borrow::Cow;
+
 use super::mean;
 use crate::batch::ProcessKey;
 use crate::field::grid::{Ctx, DIRTIERS, Field, Grid, ISSUES, Need, REQUESTS, field, heaviest_first};
@@ -17,8 +19,8 @@ pub(in crate::field) struct DiskOwner<'a> {
     /// `None` for what was given to the driver before anybody watched, or found no room.
     process: Option<ProcessKey>,
     disk: &'a Disk,
-    usage: OwnerUse,
-    sum: OwnerUse,
+    usage: Cow<'a, OwnerUse>,
+    sum: Cow<'a, OwnerUse>,
 }
 
 const OWNER_FIELDS: &[Field<Owners>] = &[
@@ -91,7 +93,7 @@ impl Grid for Owners {
             };
             for ((operation, process), recent) in &disk.owners {
                 if scope.process.is_none_or(|of| of == *process) {
-                    put(*operation, Some(*process), ctx.of(recent).clone(), recent.sum.clone());
+                    put(*operation, Some(*process), Cow::Borrowed(ctx.of(recent)), Cow::Borrowed(&recent.sum));
                 }
             }
             let unowned = (0..).zip(&disk.ops).filter(|_| scope.process.is_none());
@@ -99,7 +101,7 @@ impl Grid for Owners {
                 let bytes = disk.unowned_bytes(operation);
                 if bytes > 0 {
                     let sum = OwnerUse { bytes, ..OwnerUse::default() };
-                    put(operation, None, OwnerUse::default(), sum);
+                    put(operation, None, Cow::Owned(OwnerUse::default()), Cow::Owned(sum));
                 }
             }
         }

@@ -127,7 +127,10 @@ fn a_lock_inside_the_kernel() {
             pin(0);
             let much = vec![1; 64 << 20];
             (&to_tell).write_all(&[1]).unwrap();
-            (0..8).for_each(|_| file.write_all_at(&much, 0).unwrap());
+            // For as long as it takes the other to come.
+            loop {
+                file.write_all_at(&much, 0).unwrap();
+            }
         });
         holder_runs.read_exact(&mut [0]).unwrap();
         let waiter = fork(|_| {
@@ -135,7 +138,7 @@ fn a_lock_inside_the_kernel() {
             (0..4).for_each(|_| file.write_all_at(&[1], 0).unwrap());
         });
         let pid = waiter.ended();
-        holder.end();
+        holder.kill();
         pid
     });
 }
