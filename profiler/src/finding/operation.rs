@@ -8,6 +8,7 @@ use super::{
 use crate::batch::Hist;
 use crate::field::Subject;
 use crate::model::Model;
+use crate::model::process::Process;
 
 /// Where fewer are passed on, that is the exception, which costs little.
 const PASSED_ON_MIN: f64 = 0.2;
@@ -40,7 +41,7 @@ struct Moves {
 }
 
 fn passed_on_of(model: &Model, (key, process): Member<'_>) -> Option<Finding> {
-    let moves = moves_of(model, (key, process));
+    let moves = moves_of(model, process);
     let [kept, passed] = moves.count;
     let (share_passed, rate) = (ratio(passed, kept + passed), per_second(passed, model.time.window_ns));
     let share = rate * HOP_NS as f64 / 1e9;
@@ -76,7 +77,7 @@ fn passed_on_of(model: &Model, (key, process): Member<'_>) -> Option<Finding> {
     })
 }
 
-fn moves_of(model: &Model, (_, process): Member<'_>) -> Moves {
+fn moves_of(model: &Model, process: &Process) -> Moves {
     let mut moves = Moves::default();
     for (call, usage) in &process.calls {
         let number = *call & 0xffff;

@@ -126,20 +126,18 @@ fn read(file: RawFd, page: &mut [u8]) -> opcode::Read {
     opcode::Read::new(types::Fd(file), page.as_mut_ptr(), u32::try_from(page.len()).unwrap())
 }
 
+/// Of a call or operation of the process on a kind of file: how many, their bytes, those that failed, those with a latency.
+fn told(seen: &Seen<u32>, name: &str, kind: u32) -> (u64, u64, u64, u64) {
+    let row = seen.call(seen.said, name, kind);
+    (row.count, row.bytes, row.errors.iter().sum(), row.latency.count())
+}
+
 #[test]
 fn operations_of_a_ring_are_told_apart() {
     let scratch = Scratch::new();
     let regular = scratch.file("regular", 4096);
-    let seen = observe(&once(), || {
-        let child = fork(|_| use_ring(&regular));
-        let pid = child.pid;
-        child.end();
-        pid
-    });
-    let call = |name: &str, kind: u32| {
-        let row = seen.call(seen.said, name, kind);
-        (row.count, row.bytes, row.errors.iter().sum::<u64>(), row.latency.count())
-    };
+    let seen = observe(&once(), || fork(|_| use_ring(&regular)).ended());
+    let call = |name, kind| told(&seen, name, kind);
     let seen_kind = |kind| if sees_requests(&seen) { kind } else { kind::UNKNOWN };
     assert_eq!(call("uring nop", kind::NONE), (3_000, 0, 0, 3_000));
     // Of two that were under way with one tag nobody knows which one ended.
@@ -212,16 +210,8 @@ fn use_ring(regular: &str) {
 fn operations_of_libaio_are_told_apart() {
     let scratch = Scratch::new();
     let regular = scratch.file("regular", 1 << 16);
-    let seen = observe(&once(), || {
-        let child = fork(|_| use_libaio(&regular));
-        let pid = child.pid;
-        child.end();
-        pid
-    });
-    let call = |name: &str, kind: u32| {
-        let row = seen.call(seen.said, name, kind);
-        (row.count, row.bytes, row.errors.iter().sum::<u64>(), row.latency.count())
-    };
+    let seen = observe(&once(), || fork(|_| use_libaio(&regular)).ended());
+    let call = |name, kind| told(&seen, name, kind);
     assert_eq!(call("aio pread", kind::REGULAR), (640, 640 * 512, 0, 640));
     assert_eq!(call("aio preadv", kind::REGULAR), (10, 10 * 96, 0, 10));
     assert_eq!(call("aio pwrite", kind::PIPE), (20, 20 * 8, 0, 20));

@@ -19,7 +19,7 @@ pub struct Paths {
     last: Map<PathKey, (PathRecord, u64)>,
     pass: u64,
     /// What CPUs have counted and not handed over, of this reading.
-    partial: Map<PathKey, PathRecord>,
+    partial: Map<PathKey, Vec<KindEntry>>,
 }
 
 /// A file that was used, and what tells its name.
@@ -37,8 +37,7 @@ impl Paths {
         let entries = (0..).zip(&cpu.kinds).filter(|(index, _)| whole && cpu.dirty_paths >> index & 1 != 0);
         for (_, entry) in entries {
             let key = PathKey { inode: entry.inode, process_start_ns, pid: cpu.pid, kind: entry.kind };
-            let sum = self.partial.entry(key).or_insert(PathRecord::EMPTY);
-            add(sum, entry);
+            self.partial.entry(key).or_default().push(*entry);
         }
     }
 
@@ -47,15 +46,14 @@ impl Paths {
         self.pass += 1;
         let mut used = Vec::new();
         for (key, record) in keys.iter().zip(records) {
-            let partial = self.partial.remove(key);
             let (last, seen) = self.last.entry(*key).or_insert((PathRecord::EMPTY, 0));
             *seen = self.pass;
             if last.born != record.born {
                 *last = PathRecord { born: record.born, ..PathRecord::EMPTY };
             }
             let mut now = *record;
-            if let Some(partial) = partial {
-                sum(&mut now, &partial);
+            for entry in self.partial.remove(key).unwrap_or_default() {
+                add(&mut now, &entry);
             }
             let row = row(*key, last, &now);
             if weight(&row) > 0 {
@@ -80,15 +78,6 @@ fn add(sum: &mut PathRecord, entry: &KindEntry) {
     }
     for (sum, bytes) in sum.bytes.iter_mut().zip(entry.bytes) {
         *sum += bytes;
-    }
-}
-
-fn sum(now: &mut PathRecord, partial: &PathRecord) {
-    for (now, calls) in now.calls.iter_mut().zip(partial.calls) {
-        *now += calls;
-    }
-    for (now, bytes) in now.bytes.iter_mut().zip(partial.bytes) {
-        *now += bytes;
     }
 }
 
