@@ -12,7 +12,7 @@ use profiler_common::task::{NO_CALL, TaskRecord, TaskSums, state};
 use profiler_common::tcp;
 
 use super::describe::{books, describe, state_of};
-use super::thread::{Thread, thread_of};
+use super::thread::{Thread, get_or_create};
 use super::{DEAD, object, seed};
 use crate::emit;
 use crate::kernel::{Hook, Object, TYPED, now, offset};
@@ -121,11 +121,13 @@ extern "C" fn iter_task(context: *mut TaskContext) -> i32 {
     describe(&mut record, task, now);
     record.state = state_of(task);
     record.wait_call = NO_CALL;
-    let Some(thread) = thread_of(task) else {
+    let thread = get_or_create(task);
+    // Its next edge tries again, and counts.
+    if thread.is_null() {
         emit::write(meta, &raw const record);
         emit::write(meta, &raw const NO_SUMS);
         return 0;
-    };
+    }
     seed(thread, task, record.state, now);
     books(&mut record, thread, task);
     if matches!(record.state, state::SLEEPING | state::UNINTERRUPTIBLE) {
