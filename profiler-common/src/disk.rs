@@ -72,12 +72,24 @@ pub struct DiskRecord {
     pub fua: u64,
     /// Requests without a start time, because the device keeps no statistics: their queue time is unknown.
     pub queue_unknown: u64,
+    /// Requests of which the wait before they were allocated is known.
+    pub waits: u64,
+    /// Sum of these waits: asked for → allocated. For a tag, for the device's limits (writeback throttling, io.latency, io.cost).
+    pub wait_ns: u64,
     /// Sum of queue times: request allocated → issued to the driver.
     pub queue_ns: u64,
     /// Sum of device times: issued → completed.
     pub device_ns: u64,
+    /// `CLOCK_MONOTONIC` of the last completion with an error, 0 before the first.
+    pub error_at_ns: u64,
+    /// First sector of what failed then.
+    pub error_sector: u64,
+    /// What the kernel said of it: a `blk_status_t`, before 5.16 (8a7d267b4a2c) a negative errno.
+    pub error_status: i64,
     /// Sector behind each of the last requests.
     pub ends: [u64; STREAMS],
+    /// Waits before requests were allocated.
+    pub wait: [u32; LINEAR32_SLOTS],
     /// Queue times.
     pub queue: [u32; LINEAR32_SLOTS],
     /// Device times.
@@ -100,9 +112,15 @@ impl DiskRecord {
         sequential: 0,
         fua: 0,
         queue_unknown: 0,
+        waits: 0,
+        wait_ns: 0,
         queue_ns: 0,
         device_ns: 0,
+        error_at_ns: 0,
+        error_sector: 0,
+        error_status: 0,
         ends: [0; STREAMS],
+        wait: [0; LINEAR32_SLOTS],
         queue: [0; LINEAR32_SLOTS],
         service: [0; LINEAR32_SLOTS],
         latency: [0; LINEAR32_SLOTS],
@@ -110,7 +128,25 @@ impl DiskRecord {
     };
 }
 
-const _: () = assert!(size_of::<DiskRecord>() == 88 + 8 * STREAMS + 12 * LINEAR32_SLOTS + 4 * LOG2_SLOTS * SIZES);
+const _: () = assert!(size_of::<DiskRecord>() == 128 + 8 * STREAMS + 16 * LINEAR32_SLOTS + 4 * LOG2_SLOTS * SIZES);
+
+/// What a request can fail with: errno and the kernel's word for it, by `blk_status_t` (`blk_errors` in block/blk-core.c), up to
+/// those whose numbers have moved.
+pub const ERRORS: [(u32, &str); 13] = [
+    (0, "no"),
+    (95, "operation not supported"),
+    (110, "timeout"),
+    (28, "critical space allocation"),
+    (67, "recoverable transport"),
+    (121, "critical target"),
+    (52, "reservation conflict"),
+    (61, "critical medium"),
+    (84, "protection"),
+    (12, "kernel resource"),
+    (5, "I/O"),
+    (78, "dm internal retry"),
+    (11, "nonblocking retry"),
+];
 
 /// A request on its way.
 #[repr(C)]
@@ -118,6 +154,8 @@ const _: () = assert!(size_of::<DiskRecord>() == 88 + 8 * STREAMS + 12 * LINEAR3
 pub struct Request {
     /// When it was given to the driver, or 0.
     pub issued_ns: u64,
+    /// How long whoever asked for it waited until it was allocated, or [`UNKNOWN_NS`].
+    pub wait_ns: u64,
     /// Start of the process that asked for it.
     pub process_start_ns: u64,
     /// Its process id.
@@ -126,7 +164,10 @@ pub struct Request {
     pub padding: u32,
 }
 
-const _: () = assert!(size_of::<Request>() == 24);
+const _: () = assert!(size_of::<Request>() == 32);
+
+/// A time that is not known.
+pub const UNKNOWN_NS: u64 = u64::MAX;
 
 /// Processes that are told apart as those who make pages of one file dirty: another takes the place of who is owed least.
 pub const DIRTIERS_MAX: usize = 8;
@@ -183,6 +224,24 @@ pub struct OwnerRecord {
 }
 
 const _: () = assert!(size_of::<OwnerRecord>() == 32 + 4 * LOG2_SLOTS);
+
+/// What was done on a partition. Everything only grows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionRecord {
+    /// Requests that completed, counted like `/proc/diskstats`.
+    pub requests: u64,
+    /// Bytes that completed.
+    pub bytes: u64,
+    /// Sum of queue times of requests whose times are known.
+    pub queue_ns: u64,
+    /// Sum of their device times.
+    pub device_ns: u64,
+    /// The same requests by both, on the coarse scale.
+    pub latency: [u32; LOG2_SLOTS],
+}
+
+const _: () = assert!(size_of::<PartitionRecord>() == 32 + 4 * LOG2_SLOTS);
 
 #[cfg(test)]
 mod tests {

@@ -158,6 +158,10 @@ pub struct PathRecord {
     pub blocked_ns: [u64; ACTS],
     /// Pages that were fetched for it, those ahead of reads included.
     pub missed_pages: u64,
+    /// Those among them that calls fetched that read.
+    pub read_missed_pages: u64,
+    /// Calls with `O_DIRECT` that begin or end inside a block of the file system, or were refused (`EINVAL`).
+    pub misaligned: u64,
     /// Syncs that blocked, by blocked time, coarse scale.
     pub sync_blocked: [u32; LOG2_SLOTS],
     /// A descriptor that named it.
@@ -177,6 +181,8 @@ impl PathRecord {
         calls: [0; ACTS],
         blocked_ns: [0; ACTS],
         missed_pages: 0,
+        read_missed_pages: 0,
+        misaligned: 0,
         sync_blocked: [0; LOG2_SLOTS],
         descriptor: 0,
         born: 0,
@@ -185,7 +191,7 @@ impl PathRecord {
     };
 }
 
-const _: () = assert!(size_of::<PathRecord>() == 256);
+const _: () = assert!(size_of::<PathRecord>() == 272);
 
 /// Entries of a CPU's cache of kinds.
 pub const KIND_ENTRIES: usize = 16;
@@ -214,8 +220,8 @@ pub struct KindEntry {
     pub bytes: [u64; 2],
     /// See there.
     pub calls: [u32; ACTS],
-    /// Explicit padding, always zero.
-    pub padding: u32,
+    /// See there.
+    pub misaligned: u32,
 }
 
 const _: () = assert!(size_of::<KindEntry>() == 72);

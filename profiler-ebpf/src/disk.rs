@@ -2,13 +2,16 @@
 //! whom.
 //!
 //! SAFETY: records of devices and owners are shared between CPUs and only added to; slot indexes are below the number of
-//! slots. The ends of the last requests are overwritten by whoever comes: they are hints.
+//! slots. The ends of the last requests are overwritten by whoever comes: they are hints. Of two errors at once, what is told
+//! may be of both.
 
+mod bio;
 mod dirty;
 mod owner;
+mod partition;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use profiler_common::disk::{DiskKey, DiskRecord, Request, SIZES, STREAMS, device, op, size_class};
+use profiler_common::disk::{DiskKey, DiskRecord, Request, SIZES, STREAMS, UNKNOWN_NS, device, op, size_class};
 use profiler_common::hist::{LINEAR32_SLOTS, LOG2_SLOTS, linear32_slot, log2_slot};
 use profiler_common::lost::Lost;
 
@@ -33,7 +36,7 @@ hook!("block_rq_complete", block_rq_complete, block_rq_complete_raw, completed);
 fn start<H: Hook>(hook: H) {
     let request = hook.object::<0>();
     if operation(hook.read(request, offset!(request_cmd_flags))).is_some() {
-        unpreempted(|| owner::note(request as u64, BPF_ANY));
+        unpreempted(|| owner::note(request as u64, bio::wait_ns(hook, request), BPF_ANY));
     }
 }
 
@@ -49,7 +52,7 @@ fn issue<H: Hook>(hook: H) {
     let (key, now) = (request as u64, now());
     // Nobody saw it start: whoever issues it is the best that we know.
     if REQUESTS.get_ptr(key).is_none() {
-        owner::note(key, BPF_NOEXIST);
+        owner::note(key, UNKNOWN_NS, BPF_NOEXIST);
     }
     let Some(entry) = REQUESTS.get_ptr_mut(key) else { return lost(Lost::Request) };
     unsafe {
@@ -122,14 +125,19 @@ fn complete<H: Hook>(hook: H) {
         u64::add(&raw mut (*record).bytes, u64::from(bytes));
         if error != 0 {
             u64::add(&raw mut (*record).errors, 1);
+            (*record).error_at_ns = now();
+            (*record).error_sector = hook.read(request, offset!(request_sector));
+            (*record).error_status = error.into();
         }
     }
     // A part of a request completes with less than what is left of it.
     let is_part = bytes < hook.read::<u32>(request, offset!(request_data_len));
     // The data of a write that also flushes completes inside the flush sequence first, and then once more, empty.
-    if !is_part && (!flush_sequence || key.op == op::FLUSH) {
+    let is_done = !is_part && (!flush_sequence || key.op == op::FLUSH);
+    if is_done {
         unsafe { u64::add(&raw mut (*record).requests, 1) };
     }
+    let partition = partition::count(hook, request, key, bytes, is_done);
     let Some(at) = REQUESTS.get_ptr(request as u64) else { return };
     let mut entry = unsafe { *at };
     let times = if is_part { Times::default() } else { time(hook, request, record, &entry, bytes) };
@@ -138,6 +146,9 @@ fn complete<H: Hook>(hook: H) {
     }
     if entry.pid != 0 {
         owner::book(&entry, key, bytes, &times);
+    }
+    if let Some(partition) = partition {
+        partition::time(partition, &times);
     }
     if !is_part {
         let _ = REQUESTS.remove(request as u64);
@@ -165,6 +176,11 @@ fn time<H: Hook>(hook: H, request: Object, record: *mut DiskRecord, entry: &Requ
     times.device_ns = now().wrapping_sub(issued);
     unsafe {
         u64::add(&raw mut (*record).finished, 1);
+        if entry.wait_ns != UNKNOWN_NS {
+            u64::add(&raw mut (*record).waits, 1);
+            u64::add(&raw mut (*record).wait_ns, entry.wait_ns);
+            count((&raw mut (*record).wait).cast(), entry.wait_ns);
+        }
         u64::add(&raw mut (*record).device_ns, times.device_ns);
         count((&raw mut (*record).service).cast(), times.device_ns);
         if started == 0 || started > issued {

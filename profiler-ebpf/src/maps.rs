@@ -9,7 +9,9 @@
 pub use self::storage::{LocalStorage, SOCKET_STORAGE, TASK_STORAGE};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use profiler_common::disk::{DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, OwnerKey, OwnerRecord, Request};
+use profiler_common::disk::{
+    DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord, Request,
+};
 use profiler_common::file::{InodeKey, PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -50,6 +52,10 @@ pub static DISKS: HashMap<DiskKey, DiskRecord> = HashMap::with_max_entries(256, 
 /// no more than the devices have tags.
 #[map]
 pub static REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(16_384, 0);
+
+/// 1 024 pairs of partition and operation.
+#[map]
+pub static PARTITIONS: HashMap<DiskKey, PartitionRecord> = HashMap::with_max_entries(1_024, 0);
 
 /// 8 192 triples of process, device and operation.
 #[map]

@@ -86,6 +86,9 @@ fn account<H: Hook>(hook: H) {
         }
         if is_followed(kind) {
             path::path_count(entry as u32, class.into(), result, first.into());
+            if kind == kind::DIRECT && class != class::SYNC {
+                path::path_direct(entry as u32, call, result);
+            }
         }
     }
     count(cpu, key, class, result);

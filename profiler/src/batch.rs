@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 
 use profiler_common::file::page::WAYS;
 use profiler_common::wait::WAITS;
-use profiler_common::{disk, syscall, tcp};
+use profiler_common::{syscall, tcp};
 use serde::{Deserialize, Serialize};
 
 pub mod call;
+mod disk;
 mod fact;
 pub mod hist;
 mod journal;
 
+pub use disk::{DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, PartitionRow};
 pub use fact::{Fact, ProcessFact};
 pub use hist::Hist;
 pub use journal::JournalRow;
@@ -101,6 +103,8 @@ pub struct Batch {
     pub disk_sizes: Vec<DiskSizeRow>,
     /// For whom requests were that completed in it, by device, operation, process.
     pub disk_owners: Vec<DiskOwnerRow>,
+    /// Partitions on which requests completed in it, by device, operation.
+    pub partitions: Vec<PartitionRow>,
     /// Journals with any history, by device.
     pub journals: Vec<JournalRow>,
     /// TCP sockets that exist or ended in it, by cookie.
@@ -251,86 +255,10 @@ pub struct PathRow {
     pub sync_blocked: Hist,
     /// Pages that were fetched for it.
     pub missed_pages: u64,
-}
-
-/// One device and operation in one interval.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskRow {
-    /// Device and operation.
-    pub key: DiskKey,
-    /// Requests completed.
-    pub requests: u64,
-    /// Bytes completed.
-    pub bytes: u64,
-    /// Requests that failed.
-    pub errors: u64,
-    /// Requests in flight at the end.
-    pub in_flight: u64,
-    /// Requests put back on their queue, to be issued again.
-    pub requeues: u64,
-    /// Requests issued that begin where one of the last ones ended.
-    pub sequential: u64,
-    /// Requests issued.
-    pub issued: u64,
-    /// Writes issued that were not to be left in the device's cache.
-    pub fua: u64,
-    /// Requests whose queue time is unknown, because the device keeps no start times.
-    pub queue_unknown: u64,
-    /// Sum of queue times.
-    pub queue_ns: u64,
-    /// Sum of device times.
-    pub device_ns: u64,
-    /// Requests by queue time, finest scale.
-    pub queue: Hist,
-    /// Requests by device time, finest scale.
-    pub service: Hist,
-    /// Requests by queue plus device time, finest scale.
-    pub latency: Hist,
-}
-
-/// Requests of one size to one device in one interval.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskSizeRow {
-    /// Device and operation.
-    pub key: DiskKey,
-    /// [`profiler_common::disk::size_class`]
-    pub size: u32,
-    /// Requests by queue plus device time, coarse scale.
-    pub latency: Hist,
-}
-
-/// What one device did for one process in one interval.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskOwnerRow {
-    /// Device and operation.
-    pub key: DiskKey,
-    /// Who asked, or made a page dirty that was written.
-    pub process: ProcessKey,
-    /// Requests whose times are known.
-    pub requests: u64,
-    /// Bytes completed.
-    pub bytes: u64,
-    /// Sum of queue times.
-    pub queue_ns: u64,
-    /// Sum of device times.
-    pub device_ns: u64,
-    /// Requests by queue plus device time, coarse scale.
-    pub latency: Hist,
-}
-
-/// A device and an operation, ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct DiskKey {
-    /// `major << 20 | minor`.
-    pub device: u32,
-    /// One of [`profiler_common::disk::op`].
-    pub op: u32,
-}
-
-impl From<disk::DiskKey> for DiskKey {
-    fn from(key: disk::DiskKey) -> Self {
-        Self { device: key.device, op: key.op }
-    }
+    /// Those among them that calls fetched that read; `None` in captures from before it was recorded.
+    pub read_missed_pages: Option<u64>,
+    /// Calls with `O_DIRECT` that begin or end inside a block of the file system, or were refused; `None` as above.
+    pub misaligned: Option<u64>,
 }
 
 /// One TCP socket: its state at the end of the interval, and what moved in it.

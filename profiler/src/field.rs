@@ -42,6 +42,8 @@ pub enum Table {
     DiskOwners,
     /// One row per device, operation and size of requests.
     DiskSizes,
+    /// One row per partition and operation.
+    Partitions,
     /// One row per journal of a file system.
     Journals,
     /// One row per process and kind of file.
@@ -58,7 +60,7 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -67,6 +69,7 @@ impl Table {
         Self::Disks,
         Self::DiskOwners,
         Self::DiskSizes,
+        Self::Partitions,
         Self::Journals,
         Self::Files,
         Self::Paths,
@@ -87,6 +90,7 @@ impl Table {
             Self::Disks => "disks",
             Self::DiskOwners => "disk_owners",
             Self::DiskSizes => "disk_sizes",
+            Self::Partitions => "partitions",
             Self::Journals => "journals",
             Self::Files => "files",
             Self::Paths => "paths",
@@ -108,6 +112,7 @@ impl Table {
             Self::Disks => "Disks",
             Self::DiskOwners => "Whom disks work for",
             Self::DiskSizes => "Requests by size",
+            Self::Partitions => "Partitions",
             Self::Journals => "Journal commits",
             Self::Files => "Files",
             Self::Paths => "Files one by one",
@@ -154,6 +159,8 @@ pub enum Subject {
     DiskOwner(u32, u32, ProcessKey),
     /// A device, operation and size of requests.
     DiskSize(u32, u32, u32),
+    /// A partition and operation.
+    Partition(u32, u32),
     /// A journal, by the device of its file system.
     Journal(u32),
     /// A process and kind of file.
@@ -180,7 +187,7 @@ impl Subject {
             | Self::Path(_, key, _)
             | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
-            Self::Disk(..) | Self::DiskSize(..) | Self::Journal(_) | Self::Group(..) => None,
+            Self::Disk(..) | Self::DiskSize(..) | Self::Partition(..) | Self::Journal(_) | Self::Group(..) => None,
         }
     }
 }
@@ -237,6 +244,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Disks => of::<disk::Disks>(),
         Table::DiskOwners => of::<disk::Owners>(),
         Table::DiskSizes => of::<disk::Sizes>(),
+        Table::Partitions => of::<disk::Partitions>(),
         Table::Journals => of::<disk::Journals>(),
         Table::Files => of::<file::Files>(),
         Table::Paths => of::<path::Paths>(),
@@ -266,6 +274,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Disks => fill::<disk::Disks>(&ctx, table, scope, max),
         Table::DiskOwners => fill::<disk::Owners>(&ctx, table, scope, max),
         Table::DiskSizes => fill::<disk::Sizes>(&ctx, table, scope, max),
+        Table::Partitions => fill::<disk::Partitions>(&ctx, table, scope, max),
         Table::Journals => fill::<disk::Journals>(&ctx, table, scope, max),
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Paths => fill::<path::Paths>(&ctx, table, scope, max),

@@ -51,6 +51,8 @@ pub struct Model {
     pub disks: BTreeMap<u32, disk::Disk>,
     /// Journals of file systems with a commit in the window, by device.
     pub journals: BTreeMap<u32, journal::Journal>,
+    /// Partitions by device number and operation, those with requests in the window.
+    pub partitions: BTreeMap<(u32, u32), time::Recent<disk::DiskShare>>,
     /// TCP sockets that live, or ended within the window, by cookie.
     pub sockets: BTreeMap<u64, tcp::Socket>,
     /// Host-wide TCP events.
@@ -81,6 +83,7 @@ impl Model {
             paths: path::Paths::default(),
             disks: BTreeMap::new(),
             journals: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             sockets: BTreeMap::new(),
             tcp_events: time::Recent::default(),
             host: host::Host::default(),
@@ -108,6 +111,10 @@ impl Model {
             self.apply_disk(row);
         }
         self.apply_disk_users(batch);
+        for row in &batch.partitions {
+            let partition = self.partitions.entry((row.key.device, row.key.op)).or_default();
+            partition.add(row, self.window);
+        }
         for row in batch.journals.iter().filter(|row| row.commits > 0 || row.busy_ns > 0) {
             self.journals.entry(row.device).or_default().add(row, self.window);
         }
@@ -148,6 +155,7 @@ impl Model {
             disk.begin();
         }
         self.journals.values_mut().for_each(journal::Journal::begin);
+        self.partitions.values_mut().for_each(time::Recent::begin);
         self.tcp_events.begin();
         self.host.row.begin();
     }
@@ -168,6 +176,10 @@ impl Model {
         for disk in self.disks.values_mut() {
             disk.rotate();
         }
+        self.partitions.retain(|_, usage| {
+            usage.rotate();
+            usage.sum.requests > 0
+        });
         self.journals.retain(|_, journal| {
             journal.usage.rotate();
             journal.is_used()
@@ -225,6 +237,7 @@ impl Model {
         if let (Some(usage), Some(in_flight)) = (disk.ops.get_mut(operation), disk.in_flight.get_mut(operation)) {
             usage.add(row, self.window);
             *in_flight = row.in_flight;
+            disk.error[operation] = row.error.or(disk.error[operation]);
         }
     }
 

@@ -54,7 +54,7 @@ fn moved<H: Hook>(hook: H, of_device: usize, of_file: impl FnOnce(Object) -> usi
     let pages = pages_of(hook, folio);
     unsafe { *(&raw mut (*thread).sums.pages).cast::<u64>().add(way & (page::WAYS - 1)) += pages };
     if matches!(way, page::READ | page::FAULT | page::OTHER) {
-        path::missed(hook, inode, pages);
+        path::missed(hook, inode, pages, way == page::READ);
     }
 }
 

@@ -12,8 +12,10 @@ use profiler_common::hist::{LOG2_SLOTS, log2_slot};
 use profiler_common::offset::ABSENT;
 use profiler_common::syscall::{CpuCalls, class, moves_bytes};
 
+use crate::file::file_of;
 use crate::kernel::{
     Counter, Hook, Object, Pointer, Raw, config, copy_string, current, inode_key, now, offset, peek, probe, process_of,
+    read_current, registers_of,
 };
 use crate::maps::{CPU_CALLS, PATHS};
 
@@ -35,6 +37,7 @@ pub extern "C" fn path_count(index: u32, class: u32, result: i64, first: u32) ->
             (*cpu).dirty_paths |= bit;
             (*entry).bytes = [0; 2];
             (*entry).calls = [0; ACTS];
+            (*entry).misaligned = 0;
         }
         *(&raw mut (*entry).calls).cast::<u32>().add(act) += 1;
         if moves_bytes(class as u8) && result > 0 {
@@ -42,6 +45,47 @@ pub extern "C" fn path_count(index: u32, class: u32, result: i64, first: u32) ->
         }
     }
     0
+}
+
+/// Looks where in its file a call with `O_DIRECT` begins and ends, which [`path_count`] has counted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn path_direct(index: u32, call: u32, result: i64) -> u32 {
+    let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return 0 };
+    let (task, entry) = (current(), entry(cpu, index as usize));
+    let registers = registers_of(task);
+    let file = file_of(task, unsafe { (*entry).descriptor });
+    if config!(kernel_reads) == 0 || registers.is_null() || file.is_null() {
+        return 0;
+    }
+    let begin = if names_position(call) {
+        read_current::<u64>(registers, offset!(regs_arg3))
+    } else {
+        probe::<u64>(file, offset!(file_position)).wrapping_sub(if result > 0 { result.cast_unsigned() } else { 0 })
+    };
+    // Of a call with several buffers, the length is not looked at.
+    let length = if has_one_buffer(call) { read_current::<u64>(registers, offset!(regs_arg2)) } else { 0 };
+    let bits: u8 = probe(probe::<Pointer>(file, offset!(file_inode)).0, offset!(inode_block_bits));
+    let inside = (1 << (bits & 31)) - 1;
+    if result == REFUSED || (begin | length) & inside != 0 {
+        unsafe { (*entry).misaligned += 1 };
+    }
+    0
+}
+
+/// `-EINVAL`
+const REFUSED: i64 = -22;
+
+/// `pread64`, `pwrite64`, and the same with several buffers: their fourth argument is where in the file.
+#[inline(always)]
+fn names_position(call: u32) -> bool {
+    matches!(call, 17 | 18 | 295 | 296 | 327 | 328)
+}
+
+/// `read`, `write`, `pread64`, `pwrite64`: their third argument is the length.
+#[inline(always)]
+fn has_one_buffer(call: u32) -> bool {
+    matches!(call, 0 | 1 | 17 | 18)
 }
 
 /// What a call of a class does to its file, as an index into [`PathRecord::calls`].
@@ -110,6 +154,7 @@ fn add(record: *mut PathRecord, entry: *const KindEntry) {
         for act in 0..2 {
             u64::add((&raw mut (*record).bytes).cast::<u64>().add(act), (*entry).bytes[act]);
         }
+        u64::add(&raw mut (*record).misaligned, (*entry).misaligned.into());
     }
 }
 
@@ -130,12 +175,15 @@ pub extern "C" fn path_waited(waited: u64, class: u32, kind: u32) -> u32 {
     0
 }
 
-/// Adds pages that the running process fetches, or lets others fetch ahead.
+/// Adds pages that the running process fetches, or lets others fetch ahead, by a call that reads or otherwise.
 #[inline(always)]
-pub fn missed<H: Hook>(hook: H, inode: Object, pages: u64) {
+pub fn missed<H: Hook>(hook: H, inode: Object, pages: u64, by_read: bool) {
     let key = key_of(inode_key(hook, inode), kind::REGULAR);
     if let Some(record) = record_of(&key) {
-        unsafe { u64::add(&raw mut (*record).missed_pages, pages) };
+        unsafe {
+            u64::add(&raw mut (*record).missed_pages, pages);
+            u64::add(&raw mut (*record).read_missed_pages, if by_read { pages } else { 0 });
+        }
         if config!(kernel_reads) != 0 {
             name(record, inode);
         }

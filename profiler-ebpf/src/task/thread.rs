@@ -47,6 +47,12 @@ pub struct Thread {
     pub reclaim_cpu_ns: u64,
     /// Address of the kernel lock that it is about to sleep for, or 0.
     pub lock: u64,
+    /// When it last asked a device for something, or 0.
+    pub bio_at_ns: u64,
+    /// First sector of that.
+    pub bio_sector: u64,
+    /// Its length, bytes.
+    pub bio_bytes: u64,
     /// Number of the call in which it waits, or [`profiler_common::task::NO_CALL`].
     pub wait_call: u32,
     /// Key of the call in which it waited, [`UNRESOLVED`] until it returns, or [`OUTSIDE`].

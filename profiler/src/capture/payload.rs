@@ -24,6 +24,7 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     tables.put(&refs(&batch.disks));
     tables.put(&refs(&batch.disk_sizes));
     tables.put(&refs(&batch.disk_owners));
+    tables.put(&refs(&batch.partitions));
     tables.put(&refs(&batch.journals));
     tables.put(&refs(&batch.sockets));
     put_host(&mut tables, &batch.host);
@@ -95,6 +96,7 @@ pub(super) fn decode(from: u64, until: u64, payload: &[u8]) -> Result<Batch, Str
         disks: tables.rows()?,
         disk_sizes: tables.rows()?,
         disk_owners: tables.rows()?,
+        partitions: tables.rows()?,
         journals: tables.rows()?,
         sockets: tables.rows()?,
         host: HostRow { pressure: pressure(&mut tables)?, disks: disk_stats(&mut tables)?, ..batch.host },

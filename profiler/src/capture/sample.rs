@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, FileKey, Hist, HostRow, JournalRow,
-    Machine, PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow, SocketTotal, TaskRow,
-    Timestamp,
+    Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, FileKey, Hist, HostRow,
+    JournalRow, Machine, PartitionRow, PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow,
+    SocketTotal, TaskRow, Timestamp,
 };
 
 /// xorshift64*.
@@ -112,6 +112,7 @@ pub(crate) fn any(random: &mut Random) -> Batch {
         disk_sizes: random.some(any_disk_size),
         paths: random.some(any_path),
         disk_owners: random.some(any_disk_owner),
+        partitions: random.some(any_partition),
         journals: random.some(any_journal),
         sockets: random.some(any_socket),
         tcp_events: random.ints(),
@@ -184,8 +185,12 @@ fn any_disk(random: &mut Random) -> DiskRow {
         requests: random.int(),
         bytes: random.int(),
         errors: random.int(),
+        error: random.maybe(any_disk_error),
         in_flight: random.int(),
         queue_unknown: random.int(),
+        waits: random.int(),
+        wait_ns: random.int(),
+        wait: random.hist(),
         queue_ns: random.int(),
         device_ns: random.int(),
         queue: random.hist(),
@@ -194,6 +199,21 @@ fn any_disk(random: &mut Random) -> DiskRow {
         sequential: random.int(),
         issued: random.int(),
         fua: random.int(),
+        latency: random.hist(),
+    }
+}
+
+fn any_disk_error(random: &mut Random) -> DiskError {
+    DiskError { at: Timestamp(random.int()), sector: random.int(), errno: random.maybe(Random::int32) }
+}
+
+fn any_partition(random: &mut Random) -> PartitionRow {
+    PartitionRow {
+        key: DiskKey { device: random.int32(), op: random.int32() },
+        requests: random.int(),
+        bytes: random.int(),
+        queue_ns: random.int(),
+        device_ns: random.int(),
         latency: random.hist(),
     }
 }
@@ -225,6 +245,8 @@ fn any_path(random: &mut Random) -> PathRow {
         sync_blocked_ns: random.int(),
         sync_blocked: random.hist(),
         missed_pages: random.int(),
+        read_missed_pages: random.maybe(Random::int),
+        misaligned: random.maybe(Random::int),
     }
 }
 

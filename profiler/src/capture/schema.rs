@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{
-    Batch, CallRow, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, FileKey, Hist, JournalRow, PathRow, ProcessFact,
-    ProcessKey, SocketRow, TaskRow, Timestamp,
+    Batch, CallRow, DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, FileKey, Hist, JournalRow, PartitionRow,
+    PathRow, ProcessFact, ProcessKey, SocketRow, TaskRow, Timestamp,
 };
 use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
 use crate::capture::table::columns;
@@ -155,6 +155,13 @@ columns! {
         23 => latency: Hist as HistLength,
         24 => latency: Hist as HistSlots,
         25 => latency: Hist as HistCounts,
+        26 => error: Option<DiskError> as Plain,
+        27 => waits: u64 as Plain,
+        28 => wait_ns: u64 as Plain,
+        29 => wait: Hist as HistScale,
+        30 => wait: Hist as HistLength,
+        31 => wait: Hist as HistSlots,
+        32 => wait: Hist as HistCounts,
     }
 
     DiskSizeRow = 13 {
@@ -182,6 +189,19 @@ columns! {
         12 => latency: Hist as HistCounts,
     }
 
+    PartitionRow = 25 {
+        1 => key.device: u32 as Delta,
+        2 => key.op: u32 as Plain,
+        3 => requests: u64 as Plain,
+        4 => bytes: u64 as Plain,
+        5 => queue_ns: u64 as Plain,
+        6 => device_ns: u64 as Plain,
+        7 => latency: Hist as HistScale,
+        8 => latency: Hist as HistLength,
+        9 => latency: Hist as HistSlots,
+        10 => latency: Hist as HistCounts,
+    }
+
     PathRow = 21 {
         1 => file.device: u32 as Delta,
         2 => file.number: u64 as Delta,
@@ -202,6 +222,8 @@ columns! {
         17 => sync_blocked: Hist as HistSlots,
         18 => sync_blocked: Hist as HistCounts,
         19 => missed_pages: u64 as Plain,
+        20 => read_missed_pages: Option<u64> as Plain,
+        21 => misaligned: Option<u64> as Plain,
     }
 
     JournalRow = 20 {

@@ -2,14 +2,18 @@
 
 mod journal;
 mod owner;
+mod partition;
 mod size;
+
+use profiler_common::disk::ERRORS;
 
 pub(super) use self::journal::Journals;
 pub(super) use self::owner::Owners;
+pub(super) use self::partition::Partitions;
 pub(super) use self::size::Sizes;
-use super::grid::{Ctx, Field, Grid, ISSUES, Need, REQUESTS, REQUEUES, field, heaviest_first, needs};
+use super::grid::{BIOS, Ctx, Field, Grid, ISSUES, Need, REQUESTS, REQUEUES, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
-use crate::batch::{DiskStat, Hist};
+use crate::batch::{DiskError, DiskStat, Hist};
 use crate::model::disk::{Disk, DiskUse, Latency, op_name};
 
 /// One row per device and operation that was ever seen.
@@ -66,6 +70,24 @@ const FIELDS: &[Field<Disks>] = &[
             "99th percentile of queue plus device time, over the window; percentiles of disks are within 1.6 %.",
             |row, _| row.traced(|row| queue(row.sum, &row.sum.latency, 0.99)),
         ),
+    ),
+    needs(
+        BIOS,
+        field(
+            "disk.wait_mean_ns",
+            "WAIT",
+            7,
+            130,
+            "Before the queue: time per request that whoever asked was kept waiting for one, over the window. For a tag, or for a \
+             limit of the device (writeback throttling, io.latency, io.cost).",
+            |row, _| row.traced(waited),
+        ),
+    ),
+    needs(
+        BIOS,
+        field("disk.wait_p99_ns", "WAIT99", 7, 150, "99th percentile of the same.", |row, _| {
+            row.traced(|row| Value::quantile(&row.sum.wait, 0.99))
+        }),
     ),
     needs(
         ISSUES,
@@ -131,6 +153,17 @@ const FIELDS: &[Field<Disks>] = &[
         field("disk.errors", "ERRORS", 6, 90, "Requests that failed, over the window.", |row, _| {
             row.traced(|row| Value::Count(row.sum.errors))
         }),
+    ),
+    needs(
+        REQUESTS,
+        field(
+            "disk.error",
+            "LAST ERROR",
+            28,
+            160,
+            "What the kernel made of the last request that failed, its first sector of 512 bytes, and how long ago that was.",
+            |row, ctx| row.traced(|row| failed(row, ctx)),
+        ),
     ),
     needs(
         ISSUES,
@@ -256,6 +289,17 @@ impl DiskOp<'_> {
     fn traced(&self, value: impl FnOnce(&Self) -> Value) -> Value {
         if self.traced { value(self) } else { Value::Unknown(UNTRACED) }
     }
+}
+
+/// Of requests of which somebody saw the beginning.
+fn waited(row: &DiskOp<'_>) -> Value {
+    mean(Latency { requests: row.sum.waits, total_ns: row.sum.wait_ns })
+}
+
+fn failed(row: &DiskOp<'_>, ctx: &Ctx<'_>) -> Value {
+    let Some(DiskError { at, sector, errno }) = row.disk.error[row.operation as usize] else { return Value::None };
+    let what = ERRORS.iter().find(|(known, _)| Some(*known) == errno).map_or("unknown", |(_, what)| what);
+    Value::Text(format!("{what} error at sector {sector}, {} ago", Value::Nanos(ctx.model.time.until.since(at))))
 }
 
 /// What `/proc/diskstats` says of an operation.

@@ -246,7 +246,7 @@ pub(super) fn page_bytes(usage: &Usage, ways: &[usize], ctx: &Ctx<'_>) -> Value 
     }
 }
 
-const UNRECORDED: Value = Value::Unknown("the capture is from before it was recorded");
+pub(super) const UNRECORDED: Value = Value::Unknown("the capture is from before it was recorded");
 
 /// Share of what was read through the page cache of files that was there. What nobody knows the kind of does not matter as
 /// long as it is little.
@@ -261,10 +261,15 @@ pub(super) fn hits(process: &Process, ctx: &Ctx<'_>) -> Value {
         None if read == 0 => Value::None,
         None => UNRECORDED,
         Some(_) if unknown * LITTLE > read => Value::Unknown("the kind of what it read is not known"),
-        Some(_) if read == 0 => Value::None,
-        Some(pages) => match read.checked_sub(pages[page::READ] * PAGE_BYTES) {
-            Some(found) => Value::ratio(found, read),
-            None => Value::Unknown("more was fetched than was read, ahead of reads that did not come"),
-        },
+        Some(pages) => hit_ratio(read, pages[page::READ]),
+    }
+}
+
+/// Of bytes that were read, the share of which no page had to be fetched.
+pub(super) fn hit_ratio(read_bytes: u64, missed_pages: u64) -> Value {
+    match read_bytes.checked_sub(missed_pages * PAGE_BYTES) {
+        _ if read_bytes == 0 => Value::None,
+        Some(found) => Value::ratio(found, read_bytes),
+        None => Value::Unknown("more was fetched than was read, ahead of reads that did not come"),
     }
 }

@@ -88,6 +88,7 @@ pub(super) const DROPS: Need =
     Need { probe: "mm_filemap_delete_from_page_cache", why: "the probe mm_filemap_delete_from_page_cache is missing" };
 pub(super) const ISSUES: Need = Need { probe: "block_rq_issue", why: "the probe block_rq_issue is missing" };
 pub(super) const REQUESTS: Need = Need { probe: "block_rq_complete", why: "the probe block_rq_complete is missing" };
+pub(super) const BIOS: Need = Need { probe: "block_bio_queue", why: "the probe block_bio_queue is missing" };
 pub(super) const REQUEUES: Need = Need { probe: "block_rq_requeue", why: "the probe block_rq_requeue is missing" };
 pub(super) const DIRTIERS: Need =
     Need { probe: "writeback_dirty_folio", why: "the probe writeback_dirty_folio is missing" };

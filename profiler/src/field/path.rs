@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use profiler_common::file::PAGE_BYTES;
+use profiler_common::file::{PAGE_BYTES, kind};
 
 use super::disk::average;
+use super::file::{UNRECORDED, hit_ratio};
 use super::grid::{CALLS, Ctx, Field, Grid, Need, OPERATIONS, PAGES, SWITCHES, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
 use crate::batch::{FileKey, ProcessKey};
@@ -62,6 +63,20 @@ const FIELDS: &[Field<Paths>] = &[
             },
         ),
     ),
+    needs(
+        PAGES,
+        field(
+            "path.hit_ratio",
+            "HIT",
+            6,
+            110,
+            "Share of the bytes that calls read of it through the page cache that they found there.",
+            |row, ctx| match row.kind {
+                kind::REGULAR => row.recorded(ctx, |usage| hit_ratio(usage.read_bytes, usage.read_missed_pages)),
+                _ => Value::None,
+            },
+        ),
+    ),
     field("path.writes_s", "WRITES/s", 8, 130, "Writes per second, calls and operations.", |row, ctx| {
         ctx.per_second(ctx.of(&row.usage).writes)
     }),
@@ -74,6 +89,18 @@ const FIELDS: &[Field<Paths>] = &[
     field("path.sync_bytes", "B/SYNC", 7, 120, "Bytes written between two syncs, over the window.", |row, _| {
         average(row.usage.sum.written_bytes, row.usage.sum.syncs)
     }),
+    field(
+        "path.misaligned",
+        "MISALIGN",
+        8,
+        150,
+        "Calls with O_DIRECT that begin or end inside a block of the file system, or were refused (EINVAL), over the window. \
+         Not looked at: operations of io_uring and libaio, and where calls with several buffers end.",
+        |row, ctx| match row.kind {
+            kind::DIRECT => row.recorded(ctx, |_| Value::Count(row.usage.sum.misaligned)),
+            _ => Value::None,
+        },
+    ),
     needs(
         SWITCHES,
         field(
@@ -97,6 +124,13 @@ const FIELDS: &[Field<Paths>] = &[
         ),
     ),
 ];
+
+impl PathRow<'_> {
+    /// What captures from before do not have.
+    fn recorded(&self, ctx: &Ctx<'_>, value: impl FnOnce(&PathUse) -> Value) -> Value {
+        if self.usage.sum.unrecorded > 0 { UNRECORDED } else { value(ctx.of(&self.usage)) }
+    }
+}
 
 impl Grid for Paths {
     type Row<'a> = PathRow<'a>;

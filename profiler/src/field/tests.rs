@@ -6,8 +6,8 @@ use profiler_common::wait;
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, JournalRow, Machine, ProbeStatus, ProcessKey,
-    TaskRow,
+    Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, JournalRow, Machine, PartitionRow,
+    ProbeStatus, ProcessKey, TaskRow, Timestamp,
 };
 use crate::model::fixture::{
     EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, commits, connection, listener, log2, machine,
@@ -29,6 +29,12 @@ fn owner(process: ProcessKey, requests: u64, bytes: u64) -> DiskOwnerRow {
     DiskOwnerRow { key: WRITES, process, requests, bytes, queue_ns, device_ns, latency: log2(3 * MS, requests) }
 }
 
+fn partition(requests: u64, bytes: u64) -> PartitionRow {
+    let key = DiskKey { device: SDA | 1, op: op::WRITE };
+    let (queue_ns, device_ns) = (requests * MS, requests * 2 * MS);
+    PartitionRow { key, requests, bytes, queue_ns, device_ns, latency: log2(3 * MS, requests) }
+}
+
 fn busy() -> Batch {
     Batch {
         facts: vec![named(process(7), "db"), named(process(8), "idle"), sda()],
@@ -43,6 +49,7 @@ fn busy() -> Batch {
         disks: vec![requests(op::WRITE, 200, 819_200, MS, 2 * MS), requests(op::FLUSH, 100, 0, 0, 3 * MS)],
         disk_owners: vec![owner(process(7), 50, 600_000), owner(process(8), 10, 19_200)],
         disk_sizes: vec![DiskSizeRow { key: WRITES, size: 0, latency: log2(3 * MS, 200) }],
+        partitions: vec![partition(150, 614_400)],
         journals: vec![commits(100, 5 * MS)],
         sockets: vec![
             connection(1, process(7), 1_000, 0),
@@ -93,6 +100,30 @@ fn every_row_has_a_cell_per_column() {
         assert!(sheet.rows.iter().all(|row| row.cells.len() == sheet.columns.len()));
         assert!(sheet.rows.iter().all(|row| row.cells.iter().all(|cell| !cell.to_string().is_empty())));
     }
+}
+
+#[test]
+fn an_error_of_a_disk_is_told_until_it_is_long_ago() {
+    let mut told = busy();
+    let error = DiskError { at: Timestamp(told.until.0 - 20 * MS), sector: 640, errno: Some(61) };
+    (told.disks[0].errors, told.disks[0].error) = (1, Some(error));
+    let model = model(Window::Recent, &[told, batch(1)]);
+    let sheet = sheet(&model, Table::Disks, &Scope::default());
+    let row = sheet.rows.iter().position(|row| row.subject == Subject::Disk(SDA, op::WRITE)).unwrap();
+    let text = cell(&sheet, row, "disk.error").to_string();
+    assert_eq!(text, "critical medium error at sector 640, 1.0 s ago");
+}
+
+#[test]
+fn waits_for_a_request_are_unknown_where_nobody_saw_them() {
+    let mut told = busy();
+    (told.disks[0].waits, told.disks[0].wait_ns) = (50, 50 * MS);
+    let sheet = sheet(&model(Window::Recent, &[told]), Table::Disks, &Scope::default());
+    let wait = |operation| {
+        let row = sheet.rows.iter().position(|row| row.subject == Subject::Disk(SDA, operation)).unwrap();
+        cell(&sheet, row, "disk.wait_mean_ns")
+    };
+    assert_eq!((wait(op::WRITE), wait(op::FLUSH)), (&Value::Nanos(MS), &Value::None));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Buf;
-use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
+use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -38,6 +38,8 @@ unsafe impl Plain for DiskRecord {}
 unsafe impl Plain for OwnerKey {}
 // SAFETY: as above.
 unsafe impl Plain for OwnerRecord {}
+// SAFETY: as above.
+unsafe impl Plain for PartitionRecord {}
 // SAFETY: as above.
 unsafe impl Plain for JournalRecord {}
 // SAFETY: as above.

@@ -27,6 +27,8 @@ pub struct Maps {
     pub disks: MapData,
     /// For whom they work.
     pub disk_owners: MapData,
+    /// [`profiler_common::disk::PartitionRecord`] by device and operation.
+    pub partitions: MapData,
     /// Device of a file system → its journal.
     pub journals: MapData,
     /// Marks on the sockets that live, where the object has them.
@@ -51,6 +53,7 @@ impl Maps {
             paths: hash(ebpf, "PATHS")?,
             disks: hash(ebpf, "DISKS")?,
             disk_owners: hash(ebpf, "DISK_OWNERS")?,
+            partitions: hash(ebpf, "PARTITIONS")?,
             journals: hash(ebpf, "JOURNALS")?,
             listed: match ebpf.take_map("LISTED") {
                 Some(Map::SkStorage(data)) => Some(data),

@@ -54,7 +54,8 @@ pub enum At {
 const PROCESS: &[&str] = &["task_group_leader", "task_start_ns", "task_tgid"];
 
 /// What a descriptor of a call names.
-const DESCRIPTOR: &[&str] = &["task_files", "files_fdt", "fdt_fd", "fdt_max", "regs_call", "regs_arg0"];
+const DESCRIPTOR: &[&str] =
+    &["task_files", "files_fdt", "fdt_fd", "fdt_max", "regs_call", "regs_arg0", "regs_arg2", "regs_arg3"];
 
 /// Which file an inode is.
 const INODE: &[&str] = &["inode_number", "inode_super", "inode_generation", "super_device"];
@@ -64,7 +65,9 @@ const FILE: &[&str] = &[
     "file_inode",
     "file_private",
     "file_flags",
+    "file_position",
     "inode_mode",
+    "inode_block_bits",
     "super_magic",
     "socket_sk",
     "sock_family",
@@ -122,6 +125,8 @@ const REQUEST: &[&str] = &[
     "request_data_len",
     "request_sector",
     "request_start_ns",
+    "request_part",
+    "part_number|device_number",
     "request_disk|queue_disk",
     "disk_major",
     "disk_minor",
@@ -238,8 +243,16 @@ pub const PROBES: &[Probe] = &[
         after: Some("block_rq_issue"),
         ..hook(
             "block_io_start",
-            &[&["request_cmd_flags"], PROCESS],
-            "nothing; requests count for whoever gives them to the driver, most times the same",
+            &[&["request_cmd_flags", "request_sector"], PROCESS],
+            "how long requests are waited for; they count for whoever gives them to the driver, most times the same",
+        )
+    },
+    Probe {
+        after: Some("block_io_start"),
+        ..hook(
+            "block_bio_queue",
+            &[&["bio_sector", "bio_bytes"]],
+            "how long is waited for requests: tags, limits of the device",
         )
     },
     Probe {

@@ -8,7 +8,7 @@ use aya::Ebpf;
 use aya::programs::Program;
 use aya_log::EbpfLogger;
 use log::Log;
-use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
+use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -18,8 +18,8 @@ use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
 
 use crate::batch::{
-    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, JournalRow, Machine, PathRow, ProcessKey, QualityRow,
-    SocketRow, TaskRow, Timestamp,
+    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, JournalRow, Machine, PartitionRow, PathRow, ProcessKey,
+    QualityRow, SocketRow, TaskRow, Timestamp,
 };
 use crate::config::Options;
 use crate::error::Error;
@@ -115,6 +115,7 @@ struct Pending {
     disks: Vec<DiskRow>,
     disk_sizes: Vec<DiskSizeRow>,
     disk_owners: Vec<DiskOwnerRow>,
+    partitions: Vec<PartitionRow>,
     journals: Vec<JournalRow>,
 }
 
@@ -225,6 +226,7 @@ impl Kernel {
             disks: pending.disks,
             disk_sizes: pending.disk_sizes,
             disk_owners: pending.disk_owners,
+            partitions: pending.partitions,
             journals: pending.journals,
             sockets: pending.sockets,
             tcp_events,
@@ -330,6 +332,12 @@ impl Kernel {
         iterate::map(&self.maps.disk_owners, "disk_owners", &mut keys, &mut records)?;
         let pairs = keys.iter().zip(&records);
         pending.disk_owners.extend(pairs.filter_map(|(key, record)| known.observe_owner(*key, record)));
+        let (mut keys, mut records) = (Vec::<DiskKey>::new(), Vec::<PartitionRecord>::new());
+        iterate::map(&self.maps.partitions, "partitions", &mut keys, &mut records)?;
+        pending.facts.extend(keys.iter().filter_map(|key| self.names.disk(key.device)));
+        let pairs = keys.iter().zip(&records);
+        pending.partitions.extend(pairs.filter_map(|(key, record)| known.observe_partition(*key, record)));
+        pending.partitions.sort_by_key(|row| row.key);
         pending.disks.sort_by_key(|row| row.key);
         pending.disk_sizes.sort_by_key(|row| (row.key, row.size));
         pending.disk_owners.sort_by_key(|row| (row.key, row.process));

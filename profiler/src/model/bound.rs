@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use profiler_common::task::state;
 
 use crate::batch::{ProcessFact, ProcessKey, SocketRow, Timestamp};
-use crate::model::disk::OwnerUse;
+use crate::model::disk::DiskShare;
 use crate::model::process::Process;
 use crate::model::tcp::Socket;
 use crate::model::time::Recent;
@@ -68,7 +68,7 @@ pub(super) fn sockets(map: &mut BTreeMap<u64, Socket>, max: usize) -> u64 {
 }
 
 /// The same for the processes that a device works for, by bytes.
-pub(super) fn owners(map: &mut BTreeMap<(u32, ProcessKey), Recent<OwnerUse>>, max: usize) {
+pub(super) fn owners(map: &mut BTreeMap<(u32, ProcessKey), Recent<DiskShare>>, max: usize) {
     if map.len() <= max {
         return;
     }

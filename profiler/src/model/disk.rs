@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::disk::{OPS, op};
 
-use crate::batch::{DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Hist, ProcessKey};
+use crate::batch::{DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Hist, PartitionRow, ProcessKey};
 use crate::model::bound::OTHER_PROCESS;
 use crate::model::time::{Recent, Reset, Tally};
 
@@ -22,9 +22,11 @@ pub struct Disk {
     /// By operation and size ([`profiler_common::disk::size_class`]), those with requests in the window.
     pub sizes: BTreeMap<(u32, u32), Recent<SizeUse>>,
     /// By operation and process, those with requests in the window.
-    pub owners: BTreeMap<(u32, ProcessKey), Recent<OwnerUse>>,
+    pub owners: BTreeMap<(u32, ProcessKey), Recent<DiskShare>>,
     /// Requests in flight at the end of the last interval, by operation.
     pub in_flight: [u64; OPS],
+    /// The last request that failed, by operation.
+    pub error: [Option<DiskError>; OPS],
     /// `/proc/diskstats` says.
     pub stat: Recent<DiskStat>,
     /// `/proc/diskstats` has told something of this device, so that zeros in [`Self::stat`] are zeros.
@@ -52,7 +54,7 @@ impl Disk {
     }
 
     /// What an operation did for whom over the window.
-    pub fn owners_of(&self, operation: u32) -> impl Iterator<Item = (ProcessKey, &OwnerUse)> {
+    pub fn owners_of(&self, operation: u32) -> impl Iterator<Item = (ProcessKey, &DiskShare)> {
         let of = self.owners.range((operation, OTHER_PROCESS)..).take_while(move |((op, _), _)| *op == operation);
         of.map(|((_, process), usage)| (*process, &usage.sum))
     }
@@ -155,10 +157,16 @@ pub struct DiskUse {
     pub fua: u64,
     /// Requests whose queue time is unknown.
     pub queue_unknown: u64,
+    /// Requests of which the wait before they were allocated is known.
+    pub waits: u64,
+    /// Sum of these waits.
+    pub wait_ns: u64,
     /// Sum of queue times.
     pub queue_ns: u64,
     /// Sum of device times.
     pub device_ns: u64,
+    /// Requests by the wait before they were allocated.
+    pub wait: Hist,
     /// Requests by queue time.
     pub queue: Hist,
     /// Requests by device time.
@@ -182,10 +190,10 @@ impl Tally<DiskSizeRow> for SizeUse {
     }
 }
 
-/// What a device did for one process.
+/// What a device did for one process, or one of its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnerUse {
-    /// Requests whose times are known.
+pub struct DiskShare {
+    /// Requests completed; of a process, those whose times are known.
     pub requests: u64,
     /// Bytes completed.
     pub bytes: u64,
@@ -197,7 +205,7 @@ pub struct OwnerUse {
     pub latency: Hist,
 }
 
-impl OwnerUse {
+impl DiskShare {
     /// Sum of both times.
     #[must_use]
     pub const fn request_ns(&self) -> u64 {
@@ -205,9 +213,9 @@ impl OwnerUse {
     }
 }
 
-impl Reset for OwnerUse {}
+impl Reset for DiskShare {}
 
-impl Tally<DiskOwnerRow> for OwnerUse {
+impl Tally<DiskOwnerRow> for DiskShare {
     fn absorb(&mut self, row: &DiskOwnerRow) {
         self.requests += row.requests;
         self.bytes += row.bytes;
@@ -217,7 +225,17 @@ impl Tally<DiskOwnerRow> for OwnerUse {
     }
 }
 
-impl Tally<Self> for OwnerUse {
+impl Tally<PartitionRow> for DiskShare {
+    fn absorb(&mut self, row: &PartitionRow) {
+        self.requests += row.requests;
+        self.bytes += row.bytes;
+        self.queue_ns += row.queue_ns;
+        self.device_ns += row.device_ns;
+        self.latency.add(&row.latency);
+    }
+}
+
+impl Tally<Self> for DiskShare {
     fn absorb(&mut self, other: &Self) {
         self.requests += other.requests;
         self.bytes += other.bytes;
@@ -245,12 +263,12 @@ impl DiskUse {
 
 impl Reset for DiskUse {
     fn reset(&mut self) {
-        let mut hists = [&mut self.queue, &mut self.service, &mut self.latency].map(std::mem::take);
+        let mut hists = [&mut self.wait, &mut self.queue, &mut self.service, &mut self.latency].map(std::mem::take);
         for hist in &mut hists {
             hist.slots.clear();
         }
-        let [queue, service, latency] = hists;
-        *self = Self { queue, service, latency, ..Self::default() };
+        let [wait, queue, service, latency] = hists;
+        *self = Self { wait, queue, service, latency, ..Self::default() };
     }
 }
 
@@ -264,6 +282,9 @@ impl Tally<DiskRow> for DiskUse {
         self.issued += row.issued;
         self.fua += row.fua;
         self.queue_unknown += row.queue_unknown;
+        self.waits += row.waits;
+        self.wait_ns += row.wait_ns;
+        self.wait.add(&row.wait);
         self.queue_ns += row.queue_ns;
         self.device_ns += row.device_ns;
         self.queue.add(&row.queue);

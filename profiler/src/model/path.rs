@@ -42,6 +42,12 @@ pub struct PathUse {
     pub blocked_ns: u64,
     /// Pages that were fetched for it.
     pub missed_pages: u64,
+    /// Those among them that calls fetched that read.
+    pub read_missed_pages: u64,
+    /// Calls with `O_DIRECT` that begin or end inside a block of the file system, or were refused.
+    pub misaligned: u64,
+    /// Rows that told neither of the last two: of a capture from before.
+    pub unrecorded: u64,
 }
 
 impl Reset for PathUse {}
@@ -57,6 +63,9 @@ impl Tally<PathRow> for PathUse {
         self.sync_blocked.add(&row.sync_blocked);
         self.blocked_ns += row.read_blocked_ns + row.write_blocked_ns + row.sync_blocked_ns;
         self.missed_pages += row.missed_pages;
+        self.read_missed_pages += row.read_missed_pages.unwrap_or(0);
+        self.misaligned += row.misaligned.unwrap_or(0);
+        self.unrecorded += u64::from(row.read_missed_pages.is_none());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::process::{self, Command};
+use std::thread;
 
 use profiler::batch::DiskRow;
 use profiler::field::{Scope, Subject, Table, Value, sheet};
@@ -10,7 +11,7 @@ use profiler_common::disk::op;
 
 use crate::kernel::child::{clock, fork};
 use crate::kernel::device::{Page, device, diskstats};
-use crate::kernel::observe::{Seen, assert_close, every, figure, ms, observe, once, tool};
+use crate::kernel::observe::{Seen, absent, assert_close, every, figure, ms, observe, once, tool};
 
 const MS: u64 = 1_000_000;
 const READS: u64 = 100;
@@ -80,6 +81,36 @@ fn each_read_takes(name: &str, nominal_ns: u64) {
 #[test]
 fn a_null_block_device_takes_what_its_timer_says() {
     each_read_takes("nullb0", 10 * MS);
+}
+
+/// Eight want four tags, each of which is in use for 10 ms: they wait as long again.
+#[test]
+fn a_wait_for_a_tag_is_what_the_reader_waits_beyond_the_request() {
+    let (device, limit) = (device("nullb0"), "/sys/block/nullb0/queue/nr_requests");
+    let before = fs::read_to_string(limit).unwrap();
+    fs::write(limit, "4").unwrap();
+    let seen = observe(&once(), || -> u64 {
+        thread::scope(|scope| {
+            let readers = [(); 8].map(|()| scope.spawn(|| read_pages("/dev/nullb0")));
+            readers.into_iter().map(|reader| reader.join().unwrap()).sum()
+        })
+    });
+    fs::write(limit, before.trim()).unwrap();
+    let rows = rows_of(&seen, device);
+    let sum = |value: fn(&DiskRow) -> u64| -> u64 { rows.iter().map(|row| value(row)).sum() };
+    assert_eq!(sum(|row| row.service.count()), 8 * READS, "{:?} {rows:?}", seen.lost());
+    if absent().contains(&"block_bio_queue".to_owned()) {
+        return assert_eq!(sum(|row| row.waits), 0, "not known, and not told as none");
+    }
+    assert_eq!(sum(|row| row.waits), 8 * READS);
+    let (reader, wait, request) =
+        (seen.said / 8, sum(|row| row.wait_ns) / 8 / READS, sum(|row| row.queue_ns + row.device_ns) / 8 / READS);
+    figure(
+        "nullb0, 8 readers for 4 tags: wait + request = reader",
+        format!("{} + {} = {}", ms(wait), ms(request), ms(reader)),
+    );
+    assert!(wait > 8 * MS, "{wait} ns");
+    assert_close("wait and request", wait + request, reader, 0.05);
 }
 
 #[test]

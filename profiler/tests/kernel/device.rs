@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_void};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,6 +72,28 @@ impl LoopDevice {
         Self { path, _scratch: scratch }
     }
 
+    /// Over a file that has so many MiB and room for no more than one.
+    pub fn without_room(mebibytes: usize) -> Self {
+        need_root();
+        let scratch = Scratch::new();
+        tool("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs", &scratch.path("")]);
+        let file = scratch.path("disk");
+        File::create(&file).unwrap().set_len((mebibytes << 20) as u64).unwrap();
+        let path = tool("losetup", &["--find", "--show", &file]).trim().to_owned();
+        // The device keeps it.
+        unmount(&scratch);
+        Self { path, _scratch: scratch }
+    }
+
+    /// A part of it from a sector on, so many sectors long.
+    pub fn partition(&self, number: u32, first: u64, sectors: u64) -> Partition {
+        let partition =
+            Partition { name: format!("{}p{number}", self.name()), number, disk: File::open(&self.path).unwrap() };
+        let bytes = |sectors: u64| i64::try_from(sectors * 512).unwrap();
+        partition.change(Partition::ADD, bytes(first), bytes(sectors)).unwrap();
+        partition
+    }
+
     /// The name in `/proc/diskstats`.
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap()
@@ -84,6 +107,55 @@ impl LoopDevice {
     /// The numbers of its line in `/proc/diskstats` that follow the name.
     pub fn diskstats(&self) -> Vec<u64> {
         diskstats(self.name())
+    }
+}
+
+/// A part of a device, removed when dropped: it would outlive the device.
+pub struct Partition {
+    /// Its name in `/proc/diskstats`.
+    pub name: String,
+    number: u32,
+    disk: File,
+}
+
+impl Partition {
+    /// `BLKPG_ADD_PARTITION` and `BLKPG_DEL_PARTITION`, `include/uapi/linux/blkpg.h`.
+    const ADD: libc::c_int = 1;
+    const DELETE: libc::c_int = 2;
+
+    fn change(&self, operation: libc::c_int, start_bytes: i64, length_bytes: i64) -> io::Result<()> {
+        const BLKPG: libc::Ioctl = 0x1269;
+        #[repr(C)]
+        struct Description {
+            start_bytes: i64,
+            length_bytes: i64,
+            number: libc::c_int,
+            names: [u8; 128],
+        }
+        #[repr(C)]
+        struct Argument {
+            operation: libc::c_int,
+            flags: libc::c_int,
+            length: libc::c_int,
+            data: *const Description,
+        }
+        let description =
+            Description { start_bytes, length_bytes, number: self.number.try_into().unwrap(), names: [0; 128] };
+        let length = size_of::<Description>().try_into().unwrap();
+        let argument = Argument { operation, flags: 0, length, data: &raw const description };
+        // SAFETY: an open device, and structs that live until the call returns.
+        match unsafe { libc::ioctl(self.disk.as_raw_fd(), BLKPG, &raw const argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        if let Err(error) = self.change(Self::DELETE, 0, 0) {
+            eprintln!("{}: {error}", self.name);
+        }
     }
 }
 
@@ -171,11 +243,16 @@ impl FileSystem {
 
 impl Drop for FileSystem {
     fn drop(&mut self) {
-        let path = CString::new(self.0.path("")).unwrap();
-        // SAFETY: a string that lives until the call returns.
-        if unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } != 0 {
-            eprintln!("umount: {}", io::Error::last_os_error());
-        }
+        unmount(&self.0);
+    }
+}
+
+/// Takes away what is mounted on a folder; whoever uses it keeps it.
+fn unmount(folder: &Scratch) {
+    let path = CString::new(folder.path("")).unwrap();
+    // SAFETY: a string that lives until the call returns.
+    if unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } != 0 {
+        eprintln!("umount: {}", io::Error::last_os_error());
     }
 }
 

@@ -1,13 +1,14 @@
 //! Block devices: requests against `/proc/diskstats`, latencies against `fio`.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use profiler::batch::{DiskKey, DiskRow};
 use profiler_common::disk::op;
 use profiler_common::lost::UNSEEN_REQUESTS;
 use serde_json::Value;
 
-use crate::kernel::device::{self, LoopDevice, Scratch};
+use crate::kernel::device::{self, LoopDevice, Page, Scratch};
 use crate::kernel::observe::{Seen, every, figure_of_test, observe, once, tool};
 use crate::kernel::trace::Trace;
 
@@ -29,6 +30,9 @@ fn sum<T>(seen: &Seen<T>, device: u32, op: u32) -> DiskRow {
         sum.bytes += row.bytes;
         sum.errors += row.errors;
         sum.queue_unknown += row.queue_unknown;
+        sum.waits += row.waits;
+        sum.wait_ns += row.wait_ns;
+        sum.wait.add(&row.wait);
         sum.queue_ns += row.queue_ns;
         sum.device_ns += row.device_ns;
         sum.in_flight = row.in_flight;
@@ -211,4 +215,107 @@ fn latency_of_single_reads_is_what_fio_measures() {
         let (low, high) = (least as f64 * 0.97 - 5e3, most as f64 * 1.03 + 5e3);
         assert!((low..high).contains(&(ours as f64)), "{name}: fio says {least} to {most} ns, we {ours}");
     }
+}
+
+/// One page after another, so many, with direct I/O.
+fn each_page(path: &str, writes: bool, pages: u64, from: u64) {
+    let file = OpenOptions::new().read(true).write(writes).custom_flags(libc::O_DIRECT).open(path).unwrap();
+    let mut page = Page([7; 4096]);
+    for place in from..from + pages {
+        if writes { file.write_all_at(&page.0, place * 4096) } else { file.read_exact_at(&mut page.0, place * 4096) }
+            .unwrap();
+    }
+}
+
+#[test]
+fn partitions_are_counted_like_diskstats_beside_their_device() {
+    let disk = LoopDevice::new(64);
+    let parts = [(1, 2_048, 32_768), (2, 34_816, 65_536)]
+        .map(|(number, first, sectors)| disk.partition(number, first, sectors));
+    let names = parts.each_ref().map(|part| part.name.as_str());
+    let numbers = names.map(device::device);
+    let whole = disk.device();
+    let seen = observe(&every(100), || {
+        let stats = || names.map(device::diskstats);
+        let before = stats();
+        for name in names {
+            each_page(&format!("/dev/{name}"), false, 100, 8);
+        }
+        each_page(&format!("/dev/{}", names[1]), true, 50, 300);
+        (before, stats())
+    });
+    seen.assert_counts_whole();
+    let (before, after) = &seen.said;
+    let rows = |device: u32, op: u32| {
+        let rows = seen.batches.iter().flat_map(|batch| &batch.partitions);
+        let rows = rows.filter(move |row| row.key == DiskKey { device, op });
+        rows.fold([0; 3], |sum, row| [sum[0] + row.requests, sum[1] + row.bytes, sum[2] + row.latency.count()])
+    };
+    for (index, (number, name)) in numbers.iter().zip(names).enumerate() {
+        let grown = |place: usize| after[index][place] - before[index][place];
+        for (op, place) in [(op::READ, 0), (op::WRITE, 4)] {
+            let ours = rows(*number, op);
+            assert_eq!(ours[..2], [grown(place), grown(place + 2) * 512], "{name}");
+            assert_eq!(ours[2], ours[0], "each has a time");
+        }
+    }
+    assert_eq!(rows(whole, op::READ), [0; 3], "a device is no partition of its own");
+    assert_eq!(
+        sum(&seen, whole, op::READ).requests,
+        numbers.map(|number| rows(number, op::READ)[0]).iter().sum::<u64>()
+    );
+    assert_eq!((rows(numbers[0], op::READ)[0], rows(numbers[1], op::WRITE)[0]), (100, 50));
+}
+
+#[test]
+fn a_failed_write_is_told_with_its_sector_and_what_the_caller_got() {
+    let disk = LoopDevice::without_room(8);
+    let place = 1_203;
+    let seen = observe(&once(), || {
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&disk.path).unwrap();
+        let page = Page([7; 4096]);
+        let results = (place..place + 512).map(|place| file.write_all_at(&page.0, place * 4096));
+        let failed = results.enumerate().find_map(|(index, result)| Some((index as u64, result.err()?)));
+        let (index, error) = failed.expect("there is room for less than that");
+        ((place + index) * 8, error.raw_os_error().unwrap().cast_unsigned())
+    });
+    let (sector, errno) = seen.said;
+    let device = disk.device();
+    let rows = seen.batches.iter().flat_map(|batch| &batch.disks);
+    let errors: Vec<_> = rows.filter(|row| row.key.device == device).filter_map(|row| row.error).collect();
+    let [error] = errors[..] else { panic!("{errors:?}") };
+    figure_of_test(
+        "sector and errno of the caller, ours",
+        format!("{sector} {errno}, {} {:?}", error.sector, error.errno),
+    );
+    assert_eq!((error.sector, error.errno), (sector, Some(errno)));
+    assert_eq!(sum(&seen, device, op::WRITE).errors, 1);
+}
+
+/// Sixteen want four tags: what each waits for one, the kernel's own trace tells, too.
+#[test]
+fn waits_for_a_tag_are_what_the_trace_says() {
+    let disk = LoopDevice::uncached(64);
+    let device = disk.device();
+    fs::write(format!("/sys/block/{}/queue/nr_requests", disk.name()), "4").unwrap();
+    let trace = Trace::of_waits(device).expect("this runs on the host");
+    let seen = observe(&once(), || {
+        let options = ["--rw=randread", "--bs=64k", "--ioengine=psync", "--numjobs=16", "--size=64m", "--thread"];
+        fio(&disk, &[&options[..], &["--norandommap", "--number_ios=100", "--group_reporting"]].concat());
+    });
+    let row = sum(&seen, device, op::READ);
+    let told = trace.between_us("block_bio_queue", "block_getrq");
+    let told_us: u64 = told.iter().sum();
+    figure_of_test(
+        "wait for a tag by the trace, ours",
+        format!("{} µs / {}, {} µs / {}", told_us, told.len(), row.wait_ns / 1_000, row.waits),
+    );
+    assert_eq!((row.waits, row.wait.count()), (row.service.count(), row.waits));
+    // Some may complete where no program runs: that is told.
+    let missing = told.len() as u64 - row.waits;
+    assert!(missing <= seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0), "{missing}");
+    let most_us = told_us - missing * told.iter().max().unwrap();
+    // Each of its moments is in whole microseconds.
+    assert!((most_us * 98 / 100..=told_us * 102 / 100).contains(&(row.wait_ns / 1_000)), "{missing} are missing");
+    assert!(row.wait_ns / row.waits > 100_000, "{} ns", row.wait_ns / row.waits);
 }

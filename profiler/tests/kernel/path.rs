@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use profiler::batch::{FileKey, ProcessKey};
@@ -77,6 +78,69 @@ fn use_files(log: &str, data: &str) {
         assert_eq!(direct.read(&mut page.0).unwrap(), 4096);
     }
     std::mem::forget((log, cached, direct));
+}
+
+#[test]
+fn direct_calls_that_are_not_aligned_are_told() {
+    let mount = Mount::ext4(64);
+    let path = mount.path("file");
+    std::fs::write(&path, vec![1; 1 << 16]).unwrap();
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().blksize(),
+        1_024,
+        "of a small file system; those of its device have 512"
+    );
+    let seen = observe(&every(100), || {
+        let child = fork(|_| {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).custom_flags(libc::O_DIRECT).open(&path).unwrap();
+            let mut page = Page([0; 4096]);
+            for place in [0, 4_096, 1_024] {
+                file.read_exact_at(&mut page.0, place).unwrap();
+            }
+            file.read_exact_at(&mut page.0[..1_024], 4_096).unwrap();
+            file.read_exact_at(&mut page.0, 512).unwrap();
+            file.write_all_at(&page.0[..512], 8_192).unwrap();
+            assert_eq!(file.read_at(&mut page.0, 1).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+            // By its own position: aligned, not so, and then not aligned to the device either.
+            let mut by_position = &file;
+            assert_eq!(by_position.read(&mut page.0).unwrap(), 4_096);
+            assert_eq!(by_position.read(&mut page.0[..512]).unwrap(), 512);
+            assert_eq!(by_position.read(&mut page.0).unwrap(), 4_096);
+        });
+        child.ended()
+    });
+    let told = told(&seen.model(), &path, seen.said);
+    let [(kind::DIRECT, file)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((file.reads, file.writes, file.misaligned, file.unrecorded), (9, 1, 5, 0));
+    seen.assert_counts_whole();
+}
+
+#[test]
+fn the_hit_ratio_of_a_file_is_what_was_not_fetched_for_its_reads() {
+    let mount = Mount::ext4(64);
+    let path = mount.path("file");
+    const PAGES: u64 = 64;
+    std::fs::write(&path, vec![1; PAGES as usize * 4096]).unwrap();
+    let file = File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    for advice in [libc::POSIX_FADV_DONTNEED, libc::POSIX_FADV_RANDOM] {
+        // SAFETY: an open descriptor.
+        assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) }, 0);
+    }
+    let seen = observe(&every(100), || {
+        let child = fork(|_| {
+            for _ in 0..4 {
+                for place in 0..PAGES {
+                    file.read_exact_at(&mut [0; 4096], place * 4096).unwrap();
+                }
+            }
+        });
+        child.ended()
+    });
+    let told = told(&seen.model(), &path, seen.said);
+    let [(kind::REGULAR, usage)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((usage.read_missed_pages, usage.missed_pages, usage.read_bytes), (PAGES, PAGES, 4 * PAGES * 4096));
 }
 
 #[test]

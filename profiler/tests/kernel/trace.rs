@@ -1,5 +1,6 @@
 //! Events as tracefs tells them: a witness that also has those for which the kernel runs no program.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process;
@@ -33,6 +34,12 @@ impl Trace {
         Self::new(&[("block/block_rq_issue", &filter), ("block/block_rq_complete", &filter)])
     }
 
+    /// What is asked of one device, and when there is a request for it.
+    pub fn of_waits(wanted: u32) -> Option<Self> {
+        let filter = format!("dev == {wanted}");
+        Self::new(&[("block/block_bio_queue", &filter), ("block/block_getrq", &filter)])
+    }
+
     /// What host-wide counts of TCP events are made of.
     pub fn of_tcp() -> Option<Self> {
         let events = ["tcp_retransmit_skb", "tcp_retransmit_synack", "tcp_send_reset", "tcp_receive_reset"];
@@ -51,6 +58,23 @@ impl Trace {
         Self::new(
             &edges.map(|edge| format!("jbd2/jbd2_{edge}")).each_ref().map(|edge| (edge.as_str(), filter.as_str())),
         )
+    }
+
+    /// Time between each of one event and the next of another in the same thread, microseconds.
+    pub fn between_us(&self, first: &str, then: &str) -> Vec<u64> {
+        let mut open = BTreeMap::new();
+        let mut times = Vec::new();
+        for line in self.lines() {
+            let (tid, (at_us, what)) = (tid_of(&line).expect(&line), moment(&line).expect(&line));
+            if what == first {
+                open.insert(tid, at_us);
+            } else if what == then
+                && let Some(since_us) = open.remove(&tid)
+            {
+                times.push(at_us - since_us);
+            }
+        }
+        times
     }
 
     /// What happened so far: when, in microseconds, and what.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::*;
 use crate::batch::hist::Scale;
 use crate::batch::{
-    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, JournalRow, PathRow, Pressure,
-    ProcessFact, ProcessKey, QualityRow, SocketRow,
+    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, JournalRow, PartitionRow,
+    PathRow, Pressure, ProcessFact, ProcessKey, QualityRow, SocketRow,
 };
 use crate::capture::codec::{Codec, Plain};
 use crate::capture::frame::{Frame, kind};
@@ -160,6 +160,7 @@ fn first_version() -> Batch {
         paths: Vec::new(),
         disk_sizes: Vec::new(),
         disk_owners: Vec::new(),
+        partitions: Vec::new(),
         journals: Vec::new(),
         sockets: vec![SocketRow {
             cookie: 9,
@@ -207,13 +208,14 @@ impl fmt::Display for Described {
     }
 }
 
-const TABLES: [fn() -> Described; 16] = [
+const TABLES: [fn() -> Described; 17] = [
     described::<Batch>,
     described::<TaskRow>,
     described::<CallRow>,
     described::<DiskRow>,
     described::<DiskSizeRow>,
     described::<DiskOwnerRow>,
+    described::<PartitionRow>,
     described::<PathRow>,
     described::<JournalRow>,
     described::<SocketRow>,

@@ -7,7 +7,7 @@ use crate::batch::ProcessKey;
 use crate::field::grid::{Ctx, DIRTIERS, Field, Grid, ISSUES, Need, REQUESTS, field, heaviest_first};
 use crate::field::{Scope, Subject, Value};
 use crate::model::bound::{OTHER, OTHER_PROCESS};
-use crate::model::disk::{Disk, Latency, OwnerUse, op_name};
+use crate::model::disk::{Disk, DiskShare, Latency, op_name};
 
 /// One row per device, operation and process: those that asked for what completed.
 pub(in crate::field) struct Owners;
@@ -19,8 +19,8 @@ pub(in crate::field) struct DiskOwner<'a> {
     /// `None` for what was given to the driver before anybody watched, or found no room.
     process: Option<ProcessKey>,
     disk: &'a Disk,
-    usage: Cow<'a, OwnerUse>,
-    sum: Cow<'a, OwnerUse>,
+    usage: Cow<'a, DiskShare>,
+    sum: Cow<'a, DiskShare>,
 }
 
 const OWNER_FIELDS: &[Field<Owners>] = &[
@@ -72,7 +72,7 @@ const OWNER_FIELDS: &[Field<Owners>] = &[
 ];
 
 impl DiskOwner<'_> {
-    fn timed(&self, value: impl FnOnce(&OwnerUse) -> Value) -> Value {
+    fn timed(&self, value: impl FnOnce(&DiskShare) -> Value) -> Value {
         if self.process.is_some() { value(&self.sum) } else { Value::Unknown("nobody saw them start") }
     }
 }
@@ -100,8 +100,8 @@ impl Grid for Owners {
             for (operation, _) in unowned {
                 let bytes = disk.unowned_bytes(operation);
                 if bytes > 0 {
-                    let sum = OwnerUse { bytes, ..OwnerUse::default() };
-                    put(operation, None, Cow::Owned(OwnerUse::default()), Cow::Owned(sum));
+                    let sum = DiskShare { bytes, ..DiskShare::default() };
+                    put(operation, None, Cow::Owned(DiskShare::default()), Cow::Owned(sum));
                 }
             }
         }

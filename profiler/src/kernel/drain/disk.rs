@@ -1,16 +1,19 @@
 //! Block devices: requests and their times as differences.
 
-use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
+use profiler_common::disk::{DiskKey, DiskRecord, ERRORS, OwnerKey, OwnerRecord, PartitionRecord};
 
 use crate::batch::hist::Scale;
-use crate::batch::{self, DiskOwnerRow, DiskRow, DiskSizeRow, Hist, HostRow, ProcessKey};
+use crate::batch::{
+    self, DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, Hist, HostRow, PartitionRow, ProcessKey, Timestamp,
+};
 use crate::kernel::drain::{Map, growth};
 
-/// The last reading of each device and operation, and of each owner.
+/// The last reading of each device and operation, of each owner and partition.
 #[derive(Default)]
 pub struct Disks {
     last: Map<DiskKey, Box<DiskRecord>>,
     owners: Map<OwnerKey, Owner>,
+    partitions: Map<DiskKey, PartitionRecord>,
     /// What `/proc/diskstats` has counted since we watch.
     witness: Map<DiskKey, u64>,
     /// Requests that it has and we have not, as told so far.
@@ -34,14 +37,18 @@ impl Disks {
             requests: now.requests.wrapping_sub(last.requests),
             bytes: now.bytes.wrapping_sub(last.bytes),
             errors: now.errors.wrapping_sub(last.errors),
+            error: (now.errors != last.errors).then(|| error_of(now)),
             in_flight: now.issued.saturating_sub(now.finished),
             requeues: now.requeues.wrapping_sub(last.requeues),
             sequential: now.sequential.wrapping_sub(last.sequential),
             issued: now.issued.wrapping_sub(last.issued),
             fua: now.fua.wrapping_sub(last.fua),
             queue_unknown: now.queue_unknown.wrapping_sub(last.queue_unknown),
+            waits: now.waits.wrapping_sub(last.waits),
+            wait_ns: now.wait_ns.wrapping_sub(last.wait_ns),
             queue_ns: now.queue_ns.wrapping_sub(last.queue_ns),
             device_ns: now.device_ns.wrapping_sub(last.device_ns),
+            wait: Hist::between(Scale::Linear32, &now.wait, &last.wait),
             queue: Hist::between(Scale::Linear32, &now.queue, &last.queue),
             service: Hist::between(Scale::Linear32, &now.service, &last.service),
             latency: Hist::between(Scale::Linear32, &now.latency, &last.latency),
@@ -64,6 +71,24 @@ impl Disks {
         let row = DiskOwnerRow {
             key: batch::DiskKey { device: key.device, op: key.op },
             process: process_of(&key),
+            requests: now.requests.wrapping_sub(last.requests),
+            bytes: now.bytes.wrapping_sub(last.bytes),
+            queue_ns: now.queue_ns.wrapping_sub(last.queue_ns),
+            device_ns: now.device_ns.wrapping_sub(last.device_ns),
+            latency: Hist::between(Scale::Log2, &now.latency, &last.latency),
+        };
+        *last = *now;
+        Some(row)
+    }
+
+    /// What is new of a partition, if anything.
+    pub fn observe_partition(&mut self, key: DiskKey, now: &PartitionRecord) -> Option<PartitionRow> {
+        let last = self.partitions.entry(key).or_default();
+        if last == now {
+            return None;
+        }
+        let row = PartitionRow {
+            key: batch::DiskKey::from(key),
             requests: now.requests.wrapping_sub(last.requests),
             bytes: now.bytes.wrapping_sub(last.bytes),
             queue_ns: now.queue_ns.wrapping_sub(last.queue_ns),
@@ -100,6 +125,15 @@ impl Disks {
     }
 }
 
+/// The last error of a device.
+fn error_of(record: &DiskRecord) -> DiskError {
+    let errno = match record.error_status {
+        status if status < 0 => u32::try_from(-status).ok(),
+        status => usize::try_from(status).ok().and_then(|status| ERRORS.get(status)).map(|(errno, _)| *errno),
+    };
+    DiskError { at: Timestamp(record.error_at_ns), sector: record.error_sector, errno }
+}
+
 fn process_of(owner: &OwnerKey) -> ProcessKey {
     ProcessKey { pid: owner.pid, start_ns: owner.process_start_ns }
 }
@@ -125,6 +159,19 @@ mod tests {
         assert_eq!(disks.unseen(&host(0)), 0);
         disks.observe(DiskKey { device: 8, op: 0 }, &reads(20), &mut Vec::new());
         assert_eq!(disks.unseen(&host(8)), 0, "we may be ahead of it");
+    }
+
+    #[test]
+    fn an_error_is_told_once_by_errno() {
+        let mut disks = Disks::default();
+        let mut told = |errors, error_status| {
+            let record = DiskRecord { errors, error_at_ns: 5, error_sector: 64, error_status, ..DiskRecord::EMPTY };
+            disks.observe(DiskKey { device: 8, op: 1 }, &record, &mut Vec::new()).error.map(|error| error.errno)
+        };
+        assert_eq!(told(1, 10), Some(Some(5)), "BLK_STS_IOERR");
+        assert_eq!(told(1, 10), None);
+        assert_eq!(told(2, -28), Some(Some(28)), "a kernel before 5.16");
+        assert_eq!(told(3, 99), Some(None));
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn add(sum: &mut PathRecord, entry: &KindEntry) {
     for (sum, bytes) in sum.bytes.iter_mut().zip(entry.bytes) {
         *sum += bytes;
     }
+    sum.misaligned += u64::from(entry.misaligned);
 }
 
 /// What grew since the last reading, which this becomes.
@@ -104,6 +105,8 @@ fn row(key: PathKey, last: &mut PathRecord, now: &PathRecord) -> PathRow {
         sync_blocked_ns,
         sync_blocked,
         missed_pages: growth(&mut last.missed_pages, now.missed_pages),
+        read_missed_pages: Some(growth(&mut last.read_missed_pages, now.read_missed_pages)),
+        misaligned: Some(growth(&mut last.misaligned, now.misaligned)),
     }
 }
 

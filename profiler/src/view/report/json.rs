@@ -173,6 +173,7 @@ fn subject_json(subject: &Subject) -> Json {
         Subject::DiskSize(device, op, size) => {
             json!({ "table": "disk_sizes", "device": device, "op": op, "size": size })
         }
+        Subject::Partition(device, op) => json!({ "table": "partitions", "device": device, "op": op }),
         Subject::Journal(device) => json!({ "table": "journals", "device": device }),
         Subject::File(process, kind) => json!({ "table": "files", "process": process, "kind": kind }),
         Subject::Path(file, process, kind) => {

@@ -163,9 +163,9 @@ impl App {
         match self.screen {
             Screen::Overview => vec![List::Findings],
             Screen::Processes => vec![List::Rows(self.grain.table())],
-            Screen::Disks => {
-                [Table::Disks, Table::DiskOwners, Table::DiskSizes, Table::Journals].map(List::Rows).into()
-            }
+            Screen::Disks => [Table::Disks, Table::DiskOwners, Table::DiskSizes, Table::Partitions, Table::Journals]
+                .map(List::Rows)
+                .into(),
             Screen::Files => vec![List::Rows(Table::Files), List::Rows(Table::Paths)],
             // Connections first: they are what keys act on unless asked otherwise.
             Screen::Tcp => vec![List::Rows(Table::Connections), List::Rows(Table::Listeners)],

@@ -11,7 +11,8 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::batch::{
-    Batch, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, FileKey, PathRow, Pressure, ProbeStatus, TaskRow,
+    Batch, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, FileKey, PartitionRow, PathRow, Pressure, ProbeStatus,
+    TaskRow,
 };
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
@@ -44,6 +45,18 @@ fn owned(batch: &mut Batch) {
     ];
     let size = |op, size, count| DiskSizeRow { key: DiskKey { device: SDA, op }, size, latency: log2(MS, count) };
     batch.disk_sizes = vec![size(op::READ, 5, 800), size(op::WRITE, 0, 300), size(op::WRITE, 1, 80)];
+    let part = |number: u32, requests, bytes, queue_ns, device_ns| PartitionRow {
+        key: DiskKey { device: SDA | number, op: op::WRITE },
+        requests,
+        bytes,
+        queue_ns,
+        device_ns,
+        latency: log2((queue_ns + device_ns) / requests, requests),
+    };
+    batch.partitions = vec![part(1, 40, 163_840, 10 * MS, 60 * MS), part(2, 340, 2_436_160, 3_190 * MS, 640 * MS)];
+    for (number, name) in [(1, "sda1"), (2, "sda2")] {
+        batch.facts.push(Fact::Disk { device: SDA | number, name: name.into(), backing: None, below: Vec::new() });
+    }
     batch.journals = vec![commits(36, 17 * MS)];
 }
 
@@ -62,7 +75,15 @@ fn used(batch: &mut Batch) {
             sync_blocked: log2(15 * MS, 36),
             ..row(log)
         },
-        PathRow { reads: 2_900, read_bytes: 23_756_800, read_blocked_ns: 180 * MS, missed_pages: 180, ..row(table) },
+        PathRow {
+            reads: 2_900,
+            read_bytes: 23_756_800,
+            read_blocked_ns: 180 * MS,
+            missed_pages: 180,
+            read_missed_pages: Some(120),
+            misaligned: Some(0),
+            ..row(table)
+        },
     ];
     let path = |file, path: &str| Fact::Path { file, path: path.to_owned() };
     batch.facts.push(path(log, "/var/lib/postgresql/17/main/pg_wal/000000010000000000000012"));

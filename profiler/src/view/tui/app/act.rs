@@ -202,6 +202,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         Subject::Disk(..) => (Screen::Disks, Table::Disks),
         Subject::DiskOwner(..) => (Screen::Disks, Table::DiskOwners),
         Subject::DiskSize(..) => (Screen::Disks, Table::DiskSizes),
+        Subject::Partition(..) => (Screen::Disks, Table::Partitions),
         Subject::Journal(_) => (Screen::Disks, Table::Journals),
         Subject::File(..) => (Screen::Files, Table::Files),
         Subject::Path(..) => (Screen::Files, Table::Paths),

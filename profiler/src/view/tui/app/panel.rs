@@ -54,6 +54,7 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         | Subject::Group(..)
         | Subject::DiskOwner(..)
         | Subject::DiskSize(..)
+        | Subject::Partition(..)
         | Subject::Journal(_)
         | Subject::File(..)
         | Subject::Path(..)

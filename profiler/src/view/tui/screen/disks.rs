@@ -1,4 +1,4 @@
-//! Block devices by operation on top, whom they work for, how large the requests are or what journals do below, and how
+//! Block devices by operation on top, whom they work for, how large the requests are, where they go or what journals do below, and how
 //! long requests of the selected device queue and are served.
 
 use ratatui::layout::Rect;
@@ -14,7 +14,7 @@ pub const PAGE: Page = Page { name: "Disks", place, draw: draw_stack };
 
 fn place(body: Rect, view: &View, app: &App) -> Placement {
     let below = match app.active() {
-        List::Rows(table @ (Table::DiskSizes | Table::Journals)) => table,
+        List::Rows(table @ (Table::DiskSizes | Table::Partitions | Table::Journals)) => table,
         _ => Table::DiskOwners,
     };
     pair(body, view, app, Table::Disks, below)

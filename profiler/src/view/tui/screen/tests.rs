@@ -50,9 +50,16 @@ fn a_wide_terminal_shows_every_column() {
 }
 
 #[test]
+fn partitions_below_the_disks() {
+    let mut session = live((180, 30));
+    press(&mut session, "3]]]");
+    shot("partitions", &session);
+}
+
+#[test]
 fn journals_below_the_disks() {
     let mut session = live((140, 30));
-    press(&mut session, "3]]]");
+    press(&mut session, "3]]]]");
     shot("journals", &session);
 }
 
