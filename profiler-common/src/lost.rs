@@ -28,6 +28,8 @@ pub enum Lost {
     Operation = 10,
     /// A journal had no room: its commits are missing.
     Journal = 11,
+    /// A service or peer had no room: exchanges with it are missing.
+    Exchange = 12,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -38,7 +40,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 12;
+pub const LOST_COUNT: usize = 13;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -54,4 +56,5 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::DiskOwner, "disk_owner", "who some block requests are for"),
     (Lost::Operation, "operation", "some operations of io_uring or libaio"),
     (Lost::Journal, "journal", "commits of some journals"),
+    (Lost::Exchange, "exchange", "requests to some services and peers"),
 ];

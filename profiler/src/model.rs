@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{Batch, DiskRow, Fact, HostRow, Machine, ProcessKey, SocketRow};
+use crate::batch::{Batch, DiskRow, ExchangeKey, Fact, HostRow, Machine, ProcessKey, SocketRow};
 
 pub mod bound;
 pub mod disk;
+pub mod exchange;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -53,6 +54,8 @@ pub struct Model {
     pub journals: BTreeMap<u32, journal::Journal>,
     /// TCP sockets that live, or ended within the window, by cookie.
     pub sockets: BTreeMap<u64, tcp::Socket>,
+    /// Requests over TCP that were answered in the window, by whom and with whom.
+    pub exchanges: BTreeMap<ExchangeKey, time::Recent<exchange::ExchangeUse>>,
     /// Host-wide TCP events.
     pub tcp_events: time::Recent<tcp::Events>,
     /// The kernel's own counters.
@@ -82,6 +85,7 @@ impl Model {
             disks: BTreeMap::new(),
             journals: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
             tcp_events: time::Recent::default(),
             host: host::Host::default(),
             namespaces: BTreeMap::new(),
@@ -113,6 +117,9 @@ impl Model {
         }
         for row in &batch.sockets {
             self.apply_socket(row);
+        }
+        for row in &batch.exchanges {
+            self.exchanges.entry(row.key.clone()).or_default().add(row, self.window);
         }
         self.tcp_events.add(&batch.tcp_events, self.window);
         self.apply_host(&batch.host);
@@ -148,6 +155,7 @@ impl Model {
             disk.begin();
         }
         self.journals.values_mut().for_each(journal::Journal::begin);
+        self.exchanges.values_mut().for_each(time::Recent::begin);
         self.tcp_events.begin();
         self.host.row.begin();
     }
@@ -171,6 +179,10 @@ impl Model {
         self.journals.retain(|_, journal| {
             journal.usage.rotate();
             journal.is_used()
+        });
+        self.exchanges.retain(|_, usage| {
+            usage.rotate();
+            usage.sum.count > 0
         });
         self.tcp_events.rotate();
         self.host.row.rotate();
@@ -268,6 +280,7 @@ impl Model {
         if self.sockets.len() > max {
             self.folded.sockets += bound::sockets(&mut self.sockets, max);
         }
+        bound::exchanges(&mut self.exchanges, max);
         self.paths.bound(max);
         self.disks.values_mut().for_each(|disk| bound::owners(&mut disk.owners, max));
         self.folded.threads += bound::threads(&mut self.processes, max);

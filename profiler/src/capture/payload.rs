@@ -26,6 +26,7 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     tables.put(&refs(&batch.disk_owners));
     tables.put(&refs(&batch.journals));
     tables.put(&refs(&batch.sockets));
+    tables.put(&refs(&batch.exchanges));
     put_host(&mut tables, &batch.host);
     put_facts(&mut tables, &batch.facts);
     tables.finish()
@@ -97,6 +98,7 @@ pub(super) fn decode(from: u64, until: u64, payload: &[u8]) -> Result<Batch, Str
         disk_owners: tables.rows()?,
         journals: tables.rows()?,
         sockets: tables.rows()?,
+        exchanges: tables.rows()?,
         host: HostRow { pressure: pressure(&mut tables)?, disks: disk_stats(&mut tables)?, ..batch.host },
         facts: facts(&mut tables)?,
         ..batch

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord};
+use profiler_common::exchange::{ExchangeKey, ExchangeRecord, SlowExchange};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -40,6 +41,12 @@ unsafe impl Plain for OwnerKey {}
 unsafe impl Plain for OwnerRecord {}
 // SAFETY: as above.
 unsafe impl Plain for JournalRecord {}
+// SAFETY: as above.
+unsafe impl Plain for ExchangeKey {}
+// SAFETY: as above.
+unsafe impl Plain for ExchangeRecord {}
+// SAFETY: as above.
+unsafe impl Plain for SlowExchange {}
 // SAFETY: as above.
 unsafe impl Plain for SocketRecord {}
 // SAFETY: as above.

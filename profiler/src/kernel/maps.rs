@@ -29,6 +29,8 @@ pub struct Maps {
     pub disk_owners: MapData,
     /// Device of a file system → its journal.
     pub journals: MapData,
+    /// Services and peers, where the object has them.
+    pub exchanges: Option<MapData>,
     /// Marks on the sockets that live, where the object has them.
     pub listed: Option<MapData>,
     /// Last records.
@@ -52,6 +54,7 @@ impl Maps {
             disks: hash(ebpf, "DISKS")?,
             disk_owners: hash(ebpf, "DISK_OWNERS")?,
             journals: hash(ebpf, "JOURNALS")?,
+            exchanges: hash(ebpf, "EXCHANGES").ok(),
             listed: match ebpf.take_map("LISTED") {
                 Some(Map::SkStorage(data)) => Some(data),
                 _ => None,

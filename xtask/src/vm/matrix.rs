@@ -65,6 +65,10 @@ const fn partial(probe: &'static str, why: &'static str) -> Short {
 
 const NO_STARTS: Short = absent("block_io_start", "does not have the tracepoint");
 
+const NO_SENDS: Short = absent("sock_send_length", "does not have the tracepoint");
+
+const NO_RECEIVES: Short = absent("sock_recv_length", "does not have the tracepoint");
+
 const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a socket sends");
 
 /// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
@@ -90,6 +94,7 @@ const ROWS: &[&str] = &[
     "guest::disk::",
     "guest::network::",
     "disk::random_reads",
+    "exchange::requests",
     "file::",
     "journal::without",
     "page::pages_that_are_written",
@@ -162,11 +167,13 @@ pub const GUESTS: &[Guest] = &[
             absent("contention_begin", "does not have the tracepoint"),
             absent("writeback_dirty_folio", "does not have the tracepoint"),
             NO_STARTS,
+            NO_SENDS,
+            NO_RECEIVES,
             SOCKETLESS_RESETS,
         ],
         ..PLAIN
     },
-    Guest { name: "6.1", kernel: "6.1", short: &[NO_STARTS, SOCKETLESS_RESETS], ..PLAIN },
+    Guest { name: "6.1", kernel: "6.1", short: &[NO_STARTS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS], ..PLAIN },
     Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", tests: ROWS, ..PLAIN },
     Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", ..PLAIN },
     Guest {
@@ -183,7 +190,7 @@ pub const GUESTS: &[Guest] = &[
             "syscall::strace",
             "doctor::",
         ],
-        short: &[NO_STARTS, SOCKETLESS_RESETS],
+        short: &[NO_STARTS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS],
         ..PLAIN
     },
     Guest { name: MANY_CPUS, kernel: "6.12", append: "guest.cost=1", cpus: "2,maxcpus=64", tests: ROWS, ..PLAIN },
