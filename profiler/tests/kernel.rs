@@ -14,7 +14,7 @@ pub(crate) mod kernel {
 
     mod disk;
     mod doctor;
-    mod exchange;
+    pub mod exchange;
     mod file;
     mod finding;
     pub mod journal;

@@ -74,6 +74,9 @@ const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a s
 /// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
 const EMULATED: (&str, &str) = ("latency_of_single_reads", "an emulated CPU wakes fio too late");
 
+/// What a server under load says is not about a kernel.
+const NO_SERVER: (&str, &str) = ("exchange::nginx", "it is not brought along");
+
 /// The kinds of files are told by memory that programs may not read.
 const KINDLESS: &str = "the kinds of files are not known under lockdown";
 
@@ -147,7 +150,7 @@ const PLAIN: Guest = Guest {
     append: "",
     cpus: "2",
     tests: &[""],
-    impossible: &[EMULATED],
+    impossible: &[EMULATED, NO_SERVER],
     slow: SLOW,
     short: &[],
 };

@@ -172,6 +172,10 @@ impl World {
             column: "net.connect_ns",
             truth: Truth::Between(1e3, 1e9),
         });
+        for role in ["server", "client"] {
+            let row = vec![("exchange.role", role.to_owned()), ("exchange.endpoint", format!("{SERVER}:{port}"))];
+            claims.push(Claim { table: Table::Exchanges, row, column: "exchange.count_s", truth: exactly(1) });
+        }
         for (port, limit) in [(self.old_port, 5), (port, 128)] {
             let row = vec![("net.local", format!("{SERVER}:{port}"))];
             claims.push(Claim { table: Table::Listeners, row, column: "net.accept_limit", truth: exactly(limit) });
