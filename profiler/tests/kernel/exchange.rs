@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use profiler::batch::{ExchangeRow, Slowest};
 use profiler::field::{Row, Scope, Subject, Table, Value, sheet};
+use profiler::finding::{Finding, all};
 use profiler_common::exchange::role;
 
 use crate::kernel::child::{Child, Parent, clock, fork, pin, signal};
@@ -272,10 +273,11 @@ fn connections_from_before_we_watched_count_too() {
 }
 
 /// What is left of the wait without the way there and back, is the server's time; the cable is short, or is known to be long.
-pub fn a_peer_thinks(cable: &Cable, slowness: u64, rounds: u64) {
+pub fn a_peer_thinks(cable: &Cable, slowness: u64, rounds: u64) -> Vec<Finding> {
     let seen = observed(cable, Talk { rounds, peeks: false, slowness, ..SMALL });
     let Said { server, client, .. } = &seen.said;
-    let sheet = sheet(&seen.model(), Table::Exchanges, &Scope::default());
+    let model = seen.model();
+    let sheet = sheet(&model, Table::Exchanges, &Scope::default());
     let asked = |row: &&Row| matches!(&row.subject, Subject::Exchange(key) if key.process.pid == client.pid);
     let row = sheet.rows.iter().find(asked).unwrap();
     let cell = |id| &row.cells[sheet.columns.iter().position(|column| column.id == id).unwrap()];
@@ -291,13 +293,28 @@ pub fn a_peer_thinks(cable: &Cable, slowness: u64, rounds: u64) {
     let woken_ns = if is_guest() { 3_000_000 } else { 100_000 };
     assert!(*think_ns + truth_ns * 3 / 100 >= truth_ns, "{think} of {truth}");
     assert!(*think_ns <= truth_ns + truth_ns * 3 / 100 + woken_ns, "{think} of {truth}");
+    all(&model).into_iter().filter(|finding| finding.at == row.subject).collect()
 }
 
 #[test]
 fn a_peer_thinks_as_long_as_it_says() {
-    if !is_untold() {
-        a_peer_thinks(&Cable::new(), 1, 600);
+    if is_untold() {
+        return;
     }
+    let findings = a_peer_thinks(&Cable::new(), 1, 600);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.id, finding.subject.clone()), ("N20", format!("{SERVER}:{PORT}")));
+    assert!(finding.impact > 0.8 && finding.claim.contains("on this host"), "{finding:?}");
+}
+
+/// Who is held up by something else, has no slow peer.
+#[test]
+fn a_peer_that_answers_at_once_does_not_think() {
+    if is_untold() {
+        return;
+    }
+    let seen = observed(&Cable::new(), Talk { slowness: 0, ..SMALL });
+    assert!(all(&seen.model()).iter().all(|finding| finding.id != "N20"));
 }
 
 /// Requests of `wrk` for a page of `nginx`, by what it says itself.
