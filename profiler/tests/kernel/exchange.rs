@@ -1,12 +1,16 @@
 //! Requests and their answers, against the clocks of those who ask and answer.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use io_uring::types::Fd;
+use io_uring::{IoUring, opcode};
 use profiler::batch::{ExchangeRow, Slowest};
 use profiler::field::{Row, Scope, Subject, Table, Value, sheet};
 use profiler::finding::{Finding, all};
@@ -16,6 +20,8 @@ use crate::kernel::child::{Child, Parent, clock, fork, pin, signal};
 use crate::kernel::device::Scratch;
 use crate::kernel::network::{Cable, Namespace, SERVER};
 use crate::kernel::observe::{Seen, absent, every, figure_of_test, is_guest, ms, observe, until};
+use crate::kernel::operation::hand_over;
+use crate::kernel::page::temporary;
 
 const PORT: u16 = 7003;
 
@@ -31,9 +37,21 @@ struct Talk {
     peeks: bool,
     /// The server takes so many times as long.
     slowness: u64,
+    server: Way,
 }
 
-const SMALL: Talk = Talk { rounds: 600, ahead: 1, request: 100, answer: 300, peeks: true, slowness: 1 };
+/// How a server takes requests and answers them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Calls,
+    /// Operations of `io_uring`.
+    Ring,
+    /// It answers out of a file.
+    Sendfile,
+}
+
+const SMALL: Talk =
+    Talk { rounds: 600, ahead: 1, request: 100, answer: 300, peeks: true, slowness: 1, server: Way::Calls };
 const PIPELINED: Talk = Talk { rounds: 200, ahead: 3, peeks: false, ..SMALL };
 const LARGE: Talk = Talk { rounds: 150, request: 1 << 20, answer: 1 << 16, peeks: false, ..SMALL };
 
@@ -91,6 +109,17 @@ fn take(connection: &mut TcpStream, bytes: usize) -> u64 {
     now()
 }
 
+fn whole(buffer: &[u8]) -> u32 {
+    u32::try_from(buffer.len()).unwrap()
+}
+
+fn send_file(file: &File, connection: &TcpStream, bytes: usize) -> usize {
+    let mut begin = 0;
+    // SAFETY: the offset lives until the call returns.
+    let sent = unsafe { libc::sendfile(connection.as_raw_fd(), file.as_raw_fd(), &raw mut begin, bytes) };
+    usize::try_from(sent).unwrap()
+}
+
 /// Answers one connection.
 fn server(namespace: &Namespace, talk: Talk) -> Child {
     let mut child = fork(|parent| {
@@ -100,12 +129,29 @@ fn server(namespace: &Namespace, talk: Talk) -> Child {
         parent.say([1]);
         let (mut connection, _) = listener.accept().unwrap();
         connection.set_nodelay(true).unwrap();
-        let (answer, mut times) = (vec![1; talk.answer], Vec::new());
+        let (answer, mut buffer, mut times) = (vec![1; talk.answer], vec![0; talk.request], Vec::new());
+        let file = temporary(talk.answer);
+        let mut ring = (talk.server == Way::Ring).then(|| IoUring::new(1).unwrap());
         for number in 0..talk.rounds * talk.ahead {
-            let asked_ns = take(&mut connection, talk.request);
+            let asked_ns = match &mut ring {
+                None => take(&mut connection, talk.request),
+                Some(ring) => {
+                    let receive = opcode::Recv::new(Fd(connection.as_raw_fd()), buffer.as_mut_ptr(), whole(&buffer));
+                    let receive = receive.flags(libc::MSG_WAITALL).build();
+                    assert_eq!(hand_over(ring, &[receive]), [i32::try_from(talk.request).unwrap()]);
+                    now()
+                }
+            };
             // From a tenth of a millisecond to two.
             thread::sleep(Duration::from_micros(100 + number * 37 % 100 * 19) * u32::try_from(talk.slowness).unwrap());
-            let sent = connection.write(&answer).unwrap();
+            let sent = match (&mut ring, talk.server) {
+                (Some(ring), _) => {
+                    let send = opcode::Send::new(Fd(connection.as_raw_fd()), answer.as_ptr(), whole(&answer)).build();
+                    usize::try_from(hand_over(ring, &[send])[0]).unwrap()
+                }
+                (None, Way::Sendfile) => send_file(&file, &connection, talk.answer),
+                (None, _) => connection.write(&answer).unwrap(),
+            };
             times.push(now() - asked_ns);
             connection.write_all(&answer[sent..]).unwrap();
         }
@@ -257,6 +303,16 @@ fn requests_that_are_sent_ahead_are_one_to_who_asks_and_several_to_who_answers()
 #[test]
 fn large_requests_begin_when_all_is_there() {
     check(LARGE);
+}
+
+#[test]
+fn operations_of_a_ring_are_requests_too() {
+    check(Talk { server: Way::Ring, ..SMALL });
+}
+
+#[test]
+fn files_are_answers_too() {
+    check(Talk { server: Way::Sendfile, ..SMALL });
 }
 
 /// Which end is which, is told by the listener.
