@@ -85,11 +85,7 @@ mod typed {
         }
         let time_ns = at_ns - begun;
         let key = key_of(hook, socket, role);
-        if EXCHANGES.get_ptr_mut(key).is_none() {
-            let empty: &ExchangeRecord = &EMPTY;
-            let _ = EXCHANGES.insert(key, empty, BPF_NOEXIST.into());
-        }
-        let Some(record) = EXCHANGES.get_ptr_mut(key) else { return lost(Lost::Exchange) };
+        let Some(record) = record_of(&key) else { return lost(Lost::Exchange) };
         unsafe {
             u64::add(&raw mut (*record).count, 1);
             u64::add(&raw mut (*record).time_ns, time_ns);
@@ -107,6 +103,18 @@ mod typed {
                 tell(hook, socket, SlowExchange { key, at_ns, time_ns, ..SlowExchange::default() });
             }
         }
+    }
+
+    /// Asks once for what is there already.
+    #[inline(always)]
+    fn record_of(key: &ExchangeKey) -> Option<*mut ExchangeRecord> {
+        let record = EXCHANGES.get_ptr_mut(key);
+        if record.is_some() {
+            return record;
+        }
+        let empty: &ExchangeRecord = &EMPTY;
+        let _ = EXCHANGES.insert(key, empty, BPF_NOEXIST.into());
+        EXCHANGES.get_ptr_mut(key)
     }
 
     /// Adds the round-trip time that a wait had to last at least.
