@@ -65,7 +65,7 @@ fn set_state<H: Hook>(hook: H) {
         return;
     }
     match (old, new) {
-        // Both happen in the system call of whoever connects or listens.
+        // Both happen in the system call of whoever connects or listens. A listener asks nobody, and nobody asks it.
         (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, role::CLIENT),
         (state::SYN_SENT, state::ESTABLISHED) => connected(hook, socket, event::CONNECTED, 0),
         (state::SYN_SENT, state::CLOSE) => {

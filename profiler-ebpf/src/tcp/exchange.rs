@@ -1,10 +1,10 @@
 //! Exchanges: how long a server takes to answer, and how long a client waits. The definition is in
 //! [`profiler_common::exchange`].
 //!
-//! Both hooks pass every send and receive on every socket, `io_uring` and `splice` included, in the context of whoever makes
-//! it, when it is over. So most of it must be cheap: a lookup for what is not TCP ends before it begins, the clock is read
-//! where an exchange begins or ends, and only the end looks at anything else. Two threads that answer one request at the same
-//! moment may both end it.
+//! Both hooks pass every send and receive on every socket, `io_uring` and `sendfile` included, in the context of whoever makes
+//! it, when it is over; only what is spliced out of a socket they do not see. So most of it must be cheap: what is not TCP
+//! ends before anything is looked up, the clock is read where an exchange begins or ends, and only the end looks at anything
+//! else. Two threads that answer one request at the same moment may both end it.
 //!
 //! They exist since 6.3 (6e6eda44b939), where all kernels have typed sockets, so there is no twin in `raw_tp`.
 //!

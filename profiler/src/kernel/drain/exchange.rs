@@ -67,7 +67,7 @@ impl Exchanges {
     }
 
     /// Entries that the map can let go: of processes that are gone, and where there are many, also those that have not grown
-    /// since the last search.
+    /// since the last search: an exchange that such a one ends in that very moment is missing.
     pub fn forget(&mut self, gone: impl Fn(ProcessKey) -> bool) -> Vec<ExchangeKey> {
         let crowded = self.0.len() >= CROWD;
         let mut keys = Vec::new();
