@@ -57,8 +57,6 @@ fn thinking_of(model: &Model, member: Member<'_>, peers: &[(&ExchangeKey, &Excha
     }
     let victims = losers(model, [member], WAIT_SHARE_MIN, |_, _| lost_ns);
     let (_, impact) = *victims.first()?;
-    let whole = |ns: u64| nanos(ns / usage.count);
-    let p99 = Value::quantile(&usage.time, 0.99);
     Some(Finding {
         id: THINKING.id,
         severity: severity(impact),
@@ -73,20 +71,7 @@ fn thinking_of(model: &Model, member: Member<'_>, peers: &[(&ExchangeKey, &Excha
         ),
         victims: named(model, &victims, "while the peer thinks"),
         impact,
-        evidence: vec![
-            format!(
-                "{} answers, mean {} (p99 {p99}), {} of it the peer's; least round-trip time {}",
-                usage.count,
-                nanos(mean_ns),
-                whole(think_ns(usage)),
-                nanos(usage.rtt_ns.checked_div(usage.timed)?)
-            ),
-            format!(
-                "blocked in TCP receive {}, send and connect {}",
-                nanos(waits[wait::RECEIVE as usize]),
-                nanos(waited_ns - waits[wait::RECEIVE as usize])
-            ),
-        ],
+        evidence: evidence(model, usage, think_ns(usage), waits),
         witness: None,
         rejected: vec![
             format!("the way: a round trip is {} of the wait", percent(ratio(usage.rtt_ns, usage.time_ns))),
@@ -98,6 +83,28 @@ fn thinking_of(model: &Model, member: Member<'_>, peers: &[(&ExchangeKey, &Excha
         advice: "look at the peer: where do its threads wait? Here, only ask less often, for several things at once, or ahead \
                  of time",
     })
+}
+
+fn evidence(model: &Model, usage: &ExchangeUse, think_ns: u64, waits: &[u64]) -> Vec<String> {
+    let each = |total_ns: u64, count: u64| nanos(total_ns.checked_div(count).unwrap_or(0));
+    let [receive, send, connect] = [wait::RECEIVE, wait::SEND, wait::CONNECT].map(|kind| nanos(waits[kind as usize]));
+    let slowest = usage.slowest.map(|slowest| {
+        let on = model.sockets.get(&slowest.socket).map_or("?", |socket| socket.row.local.as_str());
+        format!("slowest {}, on the connection of {on}, by thread {}", nanos(slowest.time_ns), slowest.tid)
+    });
+    let mut evidence = vec![
+        format!(
+            "{} answers, mean {} (p99 {}), {} of it the peer's; least round-trip time {}",
+            usage.count,
+            each(usage.time_ns, usage.count),
+            Value::quantile(&usage.time, 0.99),
+            each(think_ns, usage.count),
+            each(usage.rtt_ns, usage.timed)
+        ),
+        format!("blocked in TCP receive {receive}, send {send}, connect {connect}"),
+    ];
+    evidence.extend(slowest);
+    evidence
 }
 
 /// Where the peer is, as far as we see. Hosts have many a local address of the same name, one in each namespace.
