@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use profiler_common::exchange::role;
+use profiler_common::file::kind;
 use profiler_common::wait;
 
 use super::{Detector, Finding, Member, losers, named, nanos, percent, ratio, severity, users};
@@ -10,7 +11,9 @@ use crate::batch::{ExchangeKey, ProcessKey};
 use crate::field::{Subject, Value};
 use crate::model::Model;
 use crate::model::exchange::ExchangeUse;
+use crate::model::syscall::{CallUse, kind_of};
 use crate::model::task::PARKED_NS;
+use crate::model::time::Recent;
 
 /// Below, the way to the peer, or room to send, is a good part of it.
 const THINK_SHARE_MIN: f64 = 0.8;
@@ -28,8 +31,17 @@ pub(super) const THINKING: Detector = Detector {
     check: thinking,
     needs: &["iter_task", "sched_switch", "iter_tcp", "inet_sock_set_state", "sock_send_length", "sock_recv_length"],
     explains: &[],
-    blind: |_| None,
+    blind: unknown_kinds,
 };
+
+/// Under lockdown nobody knows of a call that it waits for a TCP peer.
+fn unknown_kinds(model: &Model) -> Option<&'static str> {
+    let asks = |key: ProcessKey| model.exchanges.keys().any(|known| known.role == role::CLIENT && known.process == key);
+    let waits = |(call, usage): (&u32, &Recent<CallUse>)| kind_of(*call) == kind::UNKNOWN && usage.sum.blocked_ns > 0;
+    users(model)
+        .any(|(key, process)| asks(key) && process.calls.iter().any(waits))
+        .then_some("which waits are for TCP is not known of all who ask, since the kinds of files are not")
+}
 
 fn thinking(model: &Model) -> Vec<Finding> {
     let mut peers = BTreeMap::<ProcessKey, Vec<(&ExchangeKey, &ExchangeUse)>>::new();
@@ -125,7 +137,7 @@ mod tests {
     use super::*;
     use crate::batch::{Batch, ExchangeRow};
     use crate::model::Window;
-    use crate::model::fixture::{MS, answers, batch, model, named, process, requests_to, thread};
+    use crate::model::fixture::{MS, READ, answers, batch, calls, model, named, process, requests_to, thread};
 
     const DATABASE: &str = "10.0.0.9:5432";
 
@@ -151,6 +163,17 @@ mod tests {
             "90 answers, mean 10.0 ms (p99 10.1 ms), 9.5 ms of it the peer's; least round-trip time 500 µs"
         );
         assert_eq!(finding.rejected[0], "the way: a round trip is 5.0 % of the wait");
+    }
+
+    #[test]
+    fn without_kinds_of_files_it_cannot_tell() {
+        let undecided = |kind| {
+            let waits = vec![calls(process(7), READ, kind, 90, 900, MS)];
+            let exchanges = vec![requests_to(process(7), DATABASE, 90, 10 * MS, MS / 2)];
+            let told = Batch { tasks: vec![thread(process(7), 7, MS)], calls: waits, exchanges, ..batch(0) };
+            unknown_kinds(&model(Window::Recent, &[told])).is_some()
+        };
+        assert_eq!([kind::UNKNOWN, kind::TCP].map(undecided), [true, false]);
     }
 
     #[test]
