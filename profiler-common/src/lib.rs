@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod disk;
+pub mod exchange;
 pub mod file;
 pub mod hist;
 pub mod journal;

@@ -30,6 +30,8 @@ pub enum Lost {
     Journal = 11,
     /// A partition had no room: its requests are those of its device alone.
     Partition = 12,
+    /// A service or peer had no room: exchanges with it are missing.
+    Exchange = 13,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -40,7 +42,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 13;
+pub const LOST_COUNT: usize = 14;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -57,4 +59,5 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::Operation, "operation", "some operations of io_uring or libaio"),
     (Lost::Journal, "journal", "commits of some journals"),
     (Lost::Partition, "partition", "requests of some partitions"),
+    (Lost::Exchange, "exchange", "requests to some services and peers"),
 ];

@@ -167,4 +167,6 @@ pub mod exit {
     pub const TASK: u64 = 1;
     /// A [`SocketRecord`].
     pub const SOCKET: u64 = 2;
+    /// A [`crate::exchange::SlowExchange`].
+    pub const EXCHANGE: u64 = 3;
 }

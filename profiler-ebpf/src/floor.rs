@@ -20,3 +20,5 @@ floor!("block_rq_issue", floor_block_rq_issue);
 floor!("block_rq_complete", floor_block_rq_complete);
 floor!("contention_begin", floor_contention_begin);
 floor!("contention_end", floor_contention_end);
+floor!("sock_send_length", floor_sock_send_length);
+floor!("sock_recv_length", floor_sock_recv_length);

@@ -104,7 +104,10 @@ pub trait Hook: Copy {
 /// Whether a socket is on the list of those that live.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Listed {
-    Yes,
+    /// It begins to live, in one of [`profiler_common::exchange::role`].
+    Opened(u32),
+    /// It lived before, perhaps in that role.
+    Found(u32),
     No,
 }
 

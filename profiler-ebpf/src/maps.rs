@@ -12,6 +12,8 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use profiler_common::disk::{
     DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord, Request,
 };
+#[cfg(not(feature = "hash-tasks"))]
+use profiler_common::exchange::{ExchangeKey, ExchangeRecord};
 use profiler_common::file::{InodeKey, PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -72,6 +74,16 @@ pub static JOURNALS: HashMap<u32, JournalRecord> = HashMap::with_max_entries(256
 /// Sockets by cookie: who opened them, and when. They leave when the socket is destroyed.
 #[map]
 pub static SOCKETS: HashMap<u64, SocketOwner> = HashMap::with_max_entries(65_536, 0);
+
+/// Ports that somebody listens on, with the network namespace above: 4 096, those that were seen last.
+#[cfg(not(feature = "hash-tasks"))]
+#[map]
+pub static LISTENING: LruHashMap<u64, u8> = LruHashMap::with_max_entries(4_096, 0);
+
+/// 2 048 services and peers, as each process uses them, of about 4 KiB each.
+#[cfg(not(feature = "hash-tasks"))]
+#[map]
+pub static EXCHANGES: HashMap<ExchangeKey, ExchangeRecord> = HashMap::with_max_entries(2_048, 0);
 
 /// Host-wide TCP events.
 #[map]

@@ -2,10 +2,12 @@
 //!
 //! SAFETY: `bpf_skc_to_tcp_sock` proves the type of a socket before any of its TCP fields is read.
 
+mod exchange;
 pub mod list;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated as helpers;
+use profiler_common::exchange::role;
 use profiler_common::file::{kind, kind_of_mode};
 use profiler_common::lost::Lost;
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, state};
@@ -63,8 +65,8 @@ fn set_state<H: Hook>(hook: H) {
         return;
     }
     match (old, new) {
-        // Both happen in the system call of whoever connects or listens.
-        (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, true),
+        // Both happen in the system call of whoever connects or listens. A listener asks nobody, and nobody asks it.
+        (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, role::CLIENT),
         (state::SYN_SENT, state::ESTABLISHED) => connected(hook, socket, event::CONNECTED, 0),
         (state::SYN_SENT, state::CLOSE) => {
             let errno = hook.read::<u32>(socket, offset!(sock_err));
@@ -73,16 +75,16 @@ fn set_state<H: Hook>(hook: H) {
         // A child of a listener, in the soft interrupt of its peer's packet: nobody's system call.
         (state::SYN_RECV, state::ESTABLISHED) => {
             count(event::ACCEPTED);
-            open(hook, socket, false);
+            open(hook, socket, role::SERVER);
         }
         _ => {}
     }
 }
 
 #[inline(always)]
-fn open<H: Hook>(hook: H, socket: Object, by_current: bool) {
+fn open<H: Hook>(hook: H, socket: Object, role: u32) {
     let mut owner = SocketOwner { opened_ns: now(), ..SocketOwner::default() };
-    if by_current {
+    if role == role::CLIENT {
         let task = current();
         (owner.process_start_ns, owner.pid) = process_of(task);
         owner.comm = comm_of(task);
@@ -90,7 +92,7 @@ fn open<H: Hook>(hook: H, socket: Object, by_current: bool) {
     if SOCKETS.insert(hook.cookie(socket), owner, BPF_ANY.into()).is_err() {
         lost(Lost::Socket);
     }
-    hook.list(socket, Listed::Yes);
+    hook.list(socket, Listed::Opened(role));
 }
 
 #[inline(always)]
@@ -147,7 +149,7 @@ struct TcpContext {
 extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
     let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
     if let Some(tcp) = tcp_of(socket) {
-        TYPED.list(tcp, Listed::Yes);
+        TYPED.list(tcp, Listed::Found(exchange::role_of(tcp)));
         export(meta, tcp);
     }
     0
@@ -182,25 +184,35 @@ fn export(meta: Object, tcp: Object) {
 /// What all sockets have.
 #[inline(always)]
 fn describe<H: Hook>(from: H, record: &mut SocketRecord, socket: Object) {
-    let family: u16 = from.read(socket, offset!(sock_family));
-    if family == AF_INET6 {
-        record.local = from.read_16(socket, offset!(sock_v6_saddr));
-        record.peer = from.read_16(socket, offset!(sock_v6_daddr));
-    } else if family == AF_INET {
-        record.local = mapped(from.read(socket, offset!(sock_saddr)));
-        record.peer = mapped(from.read(socket, offset!(sock_daddr)));
-    }
+    record.local = address(from, socket, offset!(sock_v6_saddr), offset!(sock_saddr));
+    record.peer = address(from, socket, offset!(sock_v6_daddr), offset!(sock_daddr));
     record.local_port = from.read(socket, offset!(sock_num));
     if record.local_port == 0 {
         record.local_port = u16::from_be(from.read(socket, offset!(sock_sport)));
     }
     record.peer_port = u16::from_be(from.read(socket, offset!(sock_dport)));
     record.state = u32::from(from.read::<u8>(socket, offset!(sock_state)));
-    record.netns = from.read(from.follow(socket, offset!(sock_net)), offset!(net_inum));
+    record.netns = namespace(from, socket);
     record.uid = from.read(socket, offset!(sock_uid));
     record.drops = from.read(socket, offset!(sock_drops));
     record.accept_queue = from.read(socket, offset!(sock_ack_backlog));
     record.accept_limit = from.read(socket, offset!(sock_max_ack_backlog));
+}
+
+/// One of a socket's addresses, by where it is in either family.
+#[inline(always)]
+fn address<H: Hook>(from: H, socket: Object, v6: u32, v4: u32) -> [u8; 16] {
+    match from.read::<u16>(socket, offset!(sock_family)) {
+        AF_INET6 => from.read_16(socket, v6),
+        AF_INET => mapped(from.read(socket, v4)),
+        _ => [0; 16],
+    }
+}
+
+/// Inode number of a socket's network namespace.
+#[inline(always)]
+fn namespace<H: Hook>(from: H, socket: Object) -> u32 {
+    from.read(from.follow(socket, offset!(sock_net)), offset!(net_inum))
 }
 
 /// An IPv4 address inside an IPv6 one.

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 
 pub mod call;
 mod disk;
+mod exchange;
 mod fact;
 pub mod hist;
 mod journal;
 
 pub use disk::{DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, PartitionRow};
+pub use exchange::{ExchangeKey, ExchangeRow, Slowest};
 pub use fact::{Fact, ProcessFact};
 pub use hist::Hist;
 pub use journal::JournalRow;
@@ -109,6 +111,8 @@ pub struct Batch {
     pub journals: Vec<JournalRow>,
     /// TCP sockets that exist or ended in it, by cookie.
     pub sockets: Vec<SocketRow>,
+    /// Requests over TCP that were answered in it, by role, namespace, service or peer, process.
+    pub exchanges: Vec<ExchangeRow>,
     /// Host-wide TCP events in it, by name ([`tcp::EVENT_NAMES`]).
     pub tcp_events: [u64; tcp::EVENTS],
     /// The kernel's own counters over the same interval.

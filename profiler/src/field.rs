@@ -1,12 +1,13 @@
 //! Tables of the product. Each metric is declared once, in a `FIELDS` table: screens, sort keys, reports, exports and
 //! documentation walk it.
 
-use crate::batch::{FileKey, ProcessKey};
+use crate::batch::{ExchangeKey, FileKey, ProcessKey};
 use crate::model::Model;
 use crate::model::process::Process;
 use crate::model::wait::Object;
 
 mod disk;
+mod exchange;
 mod file;
 mod grid;
 mod path;
@@ -54,13 +55,15 @@ pub enum Table {
     Connections,
     /// One row per listening socket.
     Listeners,
+    /// One row per role, service or peer, and process.
+    Exchanges,
     /// One row per process and system call.
     Syscalls,
 }
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -75,6 +78,7 @@ impl Table {
         Self::Paths,
         Self::Connections,
         Self::Listeners,
+        Self::Exchanges,
         Self::Syscalls,
     ];
 
@@ -96,6 +100,7 @@ impl Table {
             Self::Paths => "paths",
             Self::Connections => "connections",
             Self::Listeners => "listeners",
+            Self::Exchanges => "exchanges",
             Self::Syscalls => "syscalls",
         }
     }
@@ -118,6 +123,7 @@ impl Table {
             Self::Paths => "Files one by one",
             Self::Connections => "Connections",
             Self::Listeners => "Listeners",
+            Self::Exchanges => "Requests",
             Self::Syscalls => "System calls",
         }
     }
@@ -169,6 +175,8 @@ pub enum Subject {
     Path(FileKey, ProcessKey, u32),
     /// A socket by cookie.
     Socket(u64),
+    /// Exchanges of a process with a service or peer.
+    Exchange(ExchangeKey),
     /// A process and [`profiler_common::syscall::call_key`]: the call and the kind of file that it is made on.
     Syscall(ProcessKey, u32),
 }
@@ -186,6 +194,7 @@ impl Subject {
             | Self::File(key, _)
             | Self::Path(_, key, _)
             | Self::Syscall(key, _) => Some(*key),
+            Self::Exchange(key) => Some(key.process),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
             Self::Disk(..) | Self::DiskSize(..) | Self::Partition(..) | Self::Journal(_) | Self::Group(..) => None,
         }
@@ -250,6 +259,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Paths => of::<path::Paths>(),
         Table::Connections => of::<tcp::Connections>(),
         Table::Listeners => of::<tcp::Listeners>(),
+        Table::Exchanges => of::<exchange::Exchanges>(),
         Table::Syscalls => of::<syscall::Syscalls>(),
     }
 }
@@ -280,6 +290,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Paths => fill::<path::Paths>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),
         Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),
+        Table::Exchanges => fill::<exchange::Exchanges>(&ctx, table, scope, max),
         Table::Syscalls => fill::<syscall::Syscalls>(&ctx, table, scope, max),
     }
 }

@@ -10,6 +10,7 @@ use crate::model::host::busy_ratio;
 use crate::model::process::Process;
 
 mod disk;
+mod exchange;
 mod file;
 mod memory;
 mod operation;
@@ -110,6 +111,7 @@ pub const DETECTORS: &[Detector] = &[
     memory::FAULTS,
     tcp::LOSS,
     tcp::OVERFLOW,
+    exchange::THINKING,
     task::RUN_QUEUE,
     task::THROTTLED,
     task::SATURATED,
@@ -324,9 +326,6 @@ mod tests {
         let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
         model.apply(&batch(0));
         let ids: Vec<_> = undecided(&model).into_iter().map(|(detector, why)| (detector.id, why)).collect();
-        assert_eq!(
-            ids,
-            [("N1", "the probe iter_tcp is missing".into()), ("N8", "the probe iter_tcp is missing".into())]
-        );
+        assert_eq!(ids, ["N1", "N8", "N20"].map(|id| (id, "the probe iter_tcp is missing".to_owned())));
     }
 }

@@ -16,6 +16,7 @@ mod maps;
 mod name;
 pub mod offset;
 pub mod probe;
+mod program;
 mod read;
 mod sample;
 mod support;

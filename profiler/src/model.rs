@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{Batch, DiskRow, Fact, HostRow, Machine, ProcessKey, SocketRow};
+use crate::batch::{Batch, DiskRow, ExchangeKey, Fact, HostRow, Machine, ProcessKey, SocketRow};
 
 pub mod bound;
 pub mod disk;
+pub mod exchange;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -55,6 +56,8 @@ pub struct Model {
     pub partitions: BTreeMap<(u32, u32), time::Recent<disk::DiskShare>>,
     /// TCP sockets that live, or ended within the window, by cookie.
     pub sockets: BTreeMap<u64, tcp::Socket>,
+    /// Requests over TCP that were answered in the window, by whom and with whom.
+    pub exchanges: BTreeMap<ExchangeKey, time::Recent<exchange::ExchangeUse>>,
     /// Host-wide TCP events.
     pub tcp_events: time::Recent<tcp::Events>,
     /// The kernel's own counters.
@@ -85,6 +88,7 @@ impl Model {
             journals: BTreeMap::new(),
             partitions: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
             tcp_events: time::Recent::default(),
             host: host::Host::default(),
             namespaces: BTreeMap::new(),
@@ -121,6 +125,9 @@ impl Model {
         for row in &batch.sockets {
             self.apply_socket(row);
         }
+        for row in &batch.exchanges {
+            self.exchanges.entry(row.key.clone()).or_default().add(row, self.window);
+        }
         self.tcp_events.add(&batch.tcp_events, self.window);
         self.apply_host(&batch.host);
         self.quality.apply(&batch.quality, self.time.last_ns, self.window);
@@ -156,6 +163,7 @@ impl Model {
         }
         self.journals.values_mut().for_each(journal::Journal::begin);
         self.partitions.values_mut().for_each(time::Recent::begin);
+        self.exchanges.values_mut().for_each(time::Recent::begin);
         self.tcp_events.begin();
         self.host.row.begin();
     }
@@ -183,6 +191,10 @@ impl Model {
         self.journals.retain(|_, journal| {
             journal.usage.rotate();
             journal.is_used()
+        });
+        self.exchanges.retain(|_, usage| {
+            usage.rotate();
+            usage.sum.count > 0
         });
         self.tcp_events.rotate();
         self.host.row.rotate();
@@ -281,6 +293,7 @@ impl Model {
         if self.sockets.len() > max {
             self.folded.sockets += bound::sockets(&mut self.sockets, max);
         }
+        bound::exchanges(&mut self.exchanges, max);
         self.paths.bound(max);
         self.disks.values_mut().for_each(|disk| bound::owners(&mut disk.owners, max));
         self.folded.threads += bound::threads(&mut self.processes, max);

@@ -14,6 +14,7 @@ pub(crate) mod kernel {
 
     mod disk;
     mod doctor;
+    pub mod exchange;
     mod file;
     mod finding;
     pub mod journal;

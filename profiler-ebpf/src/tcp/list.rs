@@ -1,7 +1,7 @@
 //! The sockets that live, of all network namespaces: a mark on each, and an iterator over the marks. It costs as much as
 //! there are sockets, where `iter/tcp` costs as much as the table has room for, in each namespace anew.
 //!
-//! SAFETY: the verifier proves that what is marked is a socket; of a mark only matters whether it is there.
+//! SAFETY: the verifier proves that what is marked is a socket; a mark comes from the helper called just before.
 
 #[cfg(not(feature = "hash-tasks"))]
 mod marks {
@@ -9,6 +9,7 @@ mod marks {
 
     use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
     use aya_ebpf::helpers::generated as helpers;
+    use profiler_common::exchange::role;
     use profiler_common::lost::Lost;
 
     use crate::emit::lost;
@@ -18,21 +19,50 @@ mod marks {
 
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".maps")]
-    static LISTED: LocalStorage<SOCKET_STORAGE, u64> = LocalStorage::new();
+    static LISTED: LocalStorage<SOCKET_STORAGE, Mark> = LocalStorage::new();
+
+    /// That a socket lives, and what is kept of it between a send and a receive.
+    #[repr(C)]
+    pub struct Mark {
+        /// When the exchange under way began, see [`crate::tcp::exchange`], or 0.
+        pub begun_ns: u64,
+        /// One of [`role`].
+        pub role: u64,
+    }
+
+    #[inline(always)]
+    fn look_up(socket: Object, flags: u32) -> *mut Mark {
+        let map = (&raw const LISTED).cast_mut().cast();
+        unsafe { helpers::bpf_sk_storage_get(map, socket as *mut _, null_mut(), flags.into()).cast() }
+    }
+
+    /// The mark of a socket; null if it is not listed.
+    #[inline(always)]
+    pub fn get(socket: Object) -> *mut Mark {
+        look_up(socket, 0)
+    }
 
     #[inline(always)]
     pub fn set(socket: Object, listed: Listed) {
-        let map = (&raw const LISTED).cast_mut().cast();
-        let socket = socket as *mut _;
-        match listed {
-            Listed::Yes => {
-                let create = BPF_LOCAL_STORAGE_GET_F_CREATE.into();
-                if unsafe { helpers::bpf_sk_storage_get(map, socket, null_mut(), create) }.is_null() {
-                    lost(Lost::Socket);
-                }
+        let (role, anew) = match listed {
+            Listed::Opened(role) => (role, true),
+            Listed::Found(role) => (role, false),
+            Listed::No => {
+                let map = (&raw const LISTED).cast_mut().cast();
+                // That it was not listed is fine.
+                unsafe { helpers::bpf_sk_storage_delete(map, socket as *mut _) };
+                return;
             }
-            // That it was not listed is fine.
-            Listed::No => drop(unsafe { helpers::bpf_sk_storage_delete(map, socket) }),
+        };
+        let mark = look_up(socket, BPF_LOCAL_STORAGE_GET_F_CREATE);
+        if mark.is_null() {
+            return lost(Lost::Socket);
+        }
+        unsafe {
+            if anew || (*mark).role == u64::from(role::UNKNOWN) {
+                (*mark).begun_ns = 0;
+                (*mark).role = role.into();
+            }
         }
     }
 
@@ -65,4 +95,6 @@ mod marks {
     pub fn set(_socket: Object, _listed: Listed) {}
 }
 
+#[cfg(not(feature = "hash-tasks"))]
+pub use marks::get;
 pub use marks::set;

@@ -6,7 +6,7 @@ use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS};
 
 use super::column::{Decoder, Encoder, Encoding, Malformed};
 use crate::batch::hist::Scale;
-use crate::batch::{DiskError, Hist, ProcessKey, Timestamp};
+use crate::batch::{DiskError, Hist, ProcessKey, Slowest, Timestamp};
 
 /// Writes a `T`, or a part of it, as integers and reads it back.
 pub(super) trait Codec<T> {
@@ -226,6 +226,24 @@ impl Value for DiskError {
 
     fn get(from: &mut Decoder<'_, '_>) -> Result<Self, Malformed> {
         Ok(Self { at: Value::get(from)?, sector: Value::get(from)?, errno: Value::get(from)? })
+    }
+}
+
+impl Value for Slowest {
+    fn put(&self, to: &mut Encoder<'_>) {
+        self.time_ns.put(to);
+        self.at.put(to);
+        self.socket.put(to);
+        self.tid.put(to);
+    }
+
+    fn get(from: &mut Decoder<'_, '_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            time_ns: Value::get(from)?,
+            at: Value::get(from)?,
+            socket: Value::get(from)?,
+            tid: Value::get(from)?,
+        })
     }
 }
 

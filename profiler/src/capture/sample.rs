@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, FileKey, Hist, HostRow,
-    JournalRow, Machine, PartitionRow, PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey, QualityRow, SocketRow,
-    SocketTotal, TaskRow, Timestamp,
+    Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, ExchangeKey, ExchangeRow, Fact,
+    FileKey, Hist, HostRow, JournalRow, Machine, PartitionRow, PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey,
+    QualityRow, Slowest, SocketRow, SocketTotal, TaskRow, Timestamp,
 };
 
 /// xorshift64*.
@@ -115,6 +115,7 @@ pub(crate) fn any(random: &mut Random) -> Batch {
         partitions: random.some(any_partition),
         journals: random.some(any_journal),
         sockets: random.some(any_socket),
+        exchanges: random.some(any_exchange),
         tcp_events: random.ints(),
         host: any_host(random),
         facts: random.some(any_fact),
@@ -275,6 +276,29 @@ fn any_journal(random: &mut Random) -> JournalRow {
         busy_ns: random.int(),
         under_way_ns: random.maybe(Random::int),
         commit: random.hist(),
+    }
+}
+
+fn any_exchange(random: &mut Random) -> ExchangeRow {
+    ExchangeRow {
+        key: ExchangeKey {
+            role: random.int32(),
+            netns: random.int32(),
+            endpoint: random.text(),
+            process: random.process(),
+        },
+        count: random.int(),
+        time_ns: random.int(),
+        time: random.hist(),
+        timed: random.int(),
+        rtt_ns: random.int(),
+        shorter: random.int(),
+        slowest: random.maybe(|random| Slowest {
+            time_ns: random.int(),
+            at: Timestamp(random.int()),
+            socket: random.int(),
+            tid: random.int32(),
+        }),
     }
 }
 

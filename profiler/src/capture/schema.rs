@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{
-    Batch, CallRow, DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, FileKey, Hist, JournalRow, PartitionRow,
-    PathRow, ProcessFact, ProcessKey, SocketRow, TaskRow, Timestamp,
+    Batch, CallRow, DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, ExchangeRow, FileKey, Hist, JournalRow,
+    PartitionRow, PathRow, ProcessFact, ProcessKey, Slowest, SocketRow, TaskRow, Timestamp,
 };
 use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
 use crate::capture::table::columns;
@@ -277,6 +277,24 @@ columns! {
         31 => send_queue_bytes: u32 as Plain,
         32 => accept_queue: u32 as Plain,
         33 => accept_limit: u32 as Plain,
+    }
+
+    ExchangeRow = 23 {
+        1 => key.role: u32 as Plain,
+        2 => key.netns: u32 as Delta,
+        3 => key.endpoint: String as Delta,
+        4 => key.process.pid: u32 as Delta,
+        5 => key.process.start_ns: u64 as Delta,
+        6 => count: u64 as Plain,
+        7 => time_ns: u64 as Plain,
+        8 => time: Hist as HistScale,
+        9 => time: Hist as HistLength,
+        10 => time: Hist as HistSlots,
+        11 => time: Hist as HistCounts,
+        12 => timed: u64 as Plain,
+        13 => rtt_ns: u64 as Plain,
+        14 => shorter: u64 as Plain,
+        15 => slowest: Option<Slowest> as Plain,
     }
 
     PressureRow = 6 {

@@ -10,8 +10,8 @@ use crate::batch::{
     ProbeStatus, ProcessKey, TaskRow, Timestamp,
 };
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, commits, connection, listener, log2, machine,
-    model, named, process, requests, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, answers, batch, calls, commits, connection, listener, log2,
+    machine, model, named, process, requests, requests_to, sda, thread,
 };
 use crate::model::{Model, Window};
 
@@ -55,6 +55,10 @@ fn busy() -> Batch {
             connection(1, process(7), 1_000, 0),
             connection(2, process(7), 1_000, 30),
             listener(3, process(7), 2, 128, 0),
+        ],
+        exchanges: vec![
+            answers(process(8), "10.0.0.1:80", 10, MS),
+            requests_to(process(7), "10.0.0.9:5432", 100, 5 * MS, MS / 2),
         ],
         ..batch(0)
     }
@@ -210,6 +214,22 @@ fn requests_for_commits_are_unknown_where_one_interval_does_not_tell() {
     let sheet = sheet(&model(Window::Whole, &[busy(), told]), Table::Journals, &Scope::default());
     assert!(matches!(cell(&sheet, 0, "journal.request_mean_ns"), Value::Unknown(_)));
     assert_eq!(cell(&sheet, 0, "journal.commits_s"), &Value::PerSecond(52.5));
+}
+
+#[test]
+fn what_a_peer_thinks_is_the_wait_without_the_way() {
+    let told = |model: &Model| sheet(model, Table::Exchanges, &Scope::default());
+    let sheet = told(&model(Window::Recent, &[busy()]));
+    let of = |id: &str| [0, 1].map(|row| cell(&sheet, row, id).to_string());
+    assert_eq!(of("exchange.role"), ["client", "server"], "the most time first");
+    assert_eq!(of("exchange.endpoint"), ["10.0.0.9:5432", "10.0.0.1:80"]);
+    assert_eq!(of("exchange.count_s"), ["100", "10"]);
+    assert_eq!(of("exchange.think_mean_ns"), ["4.5 ms", "–"]);
+    assert_eq!(of("exchange.slowest_connection"), ["10.0.0.9:5432", "10.0.0.9:5432"]);
+    // Answers that are there before the call that sent returns leave nothing to say of the peer.
+    let quick = Batch { exchanges: vec![requests_to(process(7), "::1:1", 10, MS, 2 * MS)], ..batch(0) };
+    assert!(matches!(cell(&told(&model(Window::Recent, &[quick])), 0, "exchange.think_mean_ns"), Value::Unknown(_)));
+    assert_eq!(told(&without("sock_send_length")).incomplete, Some("the probe sock_send_length is missing"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord};
+use profiler_common::exchange::{ExchangeKey, ExchangeRecord, SlowExchange};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -42,6 +43,12 @@ unsafe impl Plain for OwnerRecord {}
 unsafe impl Plain for PartitionRecord {}
 // SAFETY: as above.
 unsafe impl Plain for JournalRecord {}
+// SAFETY: as above.
+unsafe impl Plain for ExchangeKey {}
+// SAFETY: as above.
+unsafe impl Plain for ExchangeRecord {}
+// SAFETY: as above.
+unsafe impl Plain for SlowExchange {}
 // SAFETY: as above.
 unsafe impl Plain for SocketRecord {}
 // SAFETY: as above.

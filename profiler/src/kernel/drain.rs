@@ -2,6 +2,7 @@
 //! reading is subtracted. A reading that falls behind (it was taken while a record moved) waits for the next one.
 
 pub mod disk;
+pub mod exchange;
 pub mod journal;
 pub mod path;
 pub mod syscall;

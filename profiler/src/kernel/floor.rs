@@ -8,7 +8,7 @@ use crate::kernel::load::NATIVE;
 use crate::kernel::support;
 
 /// Hooks that have an empty program.
-pub const HOOKS: [&str; 9] = [
+pub const HOOKS: [&str; 11] = [
     "sys_enter",
     "sys_exit",
     "sched_switch",
@@ -18,6 +18,8 @@ pub const HOOKS: [&str; 9] = [
     "block_rq_complete",
     "contention_begin",
     "contention_end",
+    "sock_send_length",
+    "sock_recv_length",
 ];
 
 /// Attached empty programs; dropping it detaches them.

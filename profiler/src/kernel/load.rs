@@ -163,7 +163,7 @@ fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options)
     if options.deny.iter().any(|name| name == probe.name) {
         return Err("refused by --deny-probe".into());
     }
-    let hooks = matches!(probe.at, At::Tracepoint(_) | At::Sampled(_));
+    let hooks = !matches!(probe.at, At::Iterator(_));
     if hooks && kinds.ours.is_some() && tracepoint(probe, kinds).is_none() {
         return Err("this kernel does not have the tracepoint".into());
     }
@@ -198,7 +198,7 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
     let typed = load_typed(probe, ebpf, kinds);
     match (typed, probe.at) {
         (Ok(form), _) => Ok((form, shortfall(probe, kinds))),
-        (Err(why), At::Iterator(_)) => Err(why),
+        (Err(why), At::Iterator(_) | At::Typed(_)) => Err(why),
         (Err(why), _) => match load_raw(probe, ebpf) {
             Ok(form) => match shortfall(probe, kinds) {
                 less if less.is_empty() => Ok((form, why)),
@@ -234,7 +234,7 @@ fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
 fn load_typed(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Result<&'static str, String> {
     let btf = kinds.running.as_ref().ok_or("the running kernel has no BTF")?;
     match (ebpf.program_mut(probe.name), probe.at) {
-        (Some(Program::BtfTracePoint(program)), At::Tracepoint(at) | At::Sampled(at)) => {
+        (Some(Program::BtfTracePoint(program)), At::Tracepoint(at) | At::Typed(at) | At::Sampled(at)) => {
             let at = tracepoint(probe, kinds).unwrap_or(at);
             program.load(at, btf).map(|()| "tp_btf").map_err(|why| reason(&why))
         }
@@ -259,7 +259,7 @@ pub fn raw_name(probe: &Probe) -> String {
 }
 
 fn attach(probe: &Probe, ebpf: &mut Ebpf, form: &str, kinds: &Kinds) -> Result<(), String> {
-    let At::Tracepoint(at) = probe.at else { return Ok(()) };
+    let (At::Tracepoint(at) | At::Typed(at)) = probe.at else { return Ok(()) };
     let at = tracepoint(probe, kinds).unwrap_or(at);
     let name = if form == "tp_btf" { Cow::Borrowed(probe.name) } else { Cow::Owned(raw_name(probe)) };
     let result = match ebpf.program_mut(&name) {

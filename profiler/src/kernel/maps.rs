@@ -31,6 +31,8 @@ pub struct Maps {
     pub partitions: MapData,
     /// Device of a file system → its journal.
     pub journals: MapData,
+    /// Services and peers, where the object has them.
+    pub exchanges: Option<MapData>,
     /// Marks on the sockets that live, where the object has them.
     pub listed: Option<MapData>,
     /// Last records.
@@ -55,6 +57,7 @@ impl Maps {
             disk_owners: hash(ebpf, "DISK_OWNERS")?,
             partitions: hash(ebpf, "PARTITIONS")?,
             journals: hash(ebpf, "JOURNALS")?,
+            exchanges: hash(ebpf, "EXCHANGES").ok(),
             listed: match ebpf.take_map("LISTED") {
                 Some(Map::SkStorage(data)) => Some(data),
                 _ => None,

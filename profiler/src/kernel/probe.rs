@@ -32,7 +32,7 @@ impl Probe {
     /// The tracepoint that it attaches to, by its latest name first.
     pub fn tracepoints(&self) -> impl Iterator<Item = &'static str> {
         let latest = match self.at {
-            At::Tracepoint(name) | At::Sampled(name) => Some(name),
+            At::Tracepoint(name) | At::Typed(name) | At::Sampled(name) => Some(name),
             At::Iterator(_) => None,
         };
         latest.into_iter().chain(self.former)
@@ -44,6 +44,8 @@ impl Probe {
 pub enum At {
     /// A tracepoint, all the time.
     Tracepoint(&'static str),
+    /// The same, with typed pointers or not at all.
+    Typed(&'static str),
     /// A tracepoint, for a share of each second: it samples.
     Sampled(&'static str),
     /// An iterator over kernel objects, run once per tick.
@@ -150,6 +152,7 @@ const OF_OPERATION: Needs = &[&["uring_", "task_files"], PROCESS, FILE, INODE];
 const OF_PAGE: Needs = &[PAGE, PROCESS, INODE];
 const OF_REQUEST: Needs = &[REQUEST, PROCESS, INODE];
 const OF_SOCKET: Needs = &[SOCKET, PROCESS];
+const OF_EXCHANGE: Needs = &[SOCKET, PROCESS, &["task_pid"]];
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
 pub const PROBES: &[Probe] = &[
@@ -280,6 +283,8 @@ pub const PROBES: &[Probe] = &[
     ),
     // As with threads: who ends tells its whole life at once.
     Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", OF_SOCKET, "connections that have ended") },
+    exchange("sock_send_length", None),
+    exchange("sock_recv_length", Some("sock_send_length")),
     hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {
@@ -300,6 +305,11 @@ const fn reclaim(name: &'static str, end: Option<&'static str>) -> Probe {
 
 const fn commit(name: &'static str, after: Option<&'static str>) -> Probe {
     Probe { after, ..hook(name, JOURNAL, "commits of journals (ext4) and their phases") }
+}
+
+const fn exchange(name: &'static str, after: Option<&'static str>) -> Probe {
+    let without = "requests over TCP, and how long they take to be answered";
+    Probe { after, at: At::Typed(name), ..hook(name, OF_EXCHANGE, without) }
 }
 
 const fn sampled(name: &'static str, needs: Needs, without: &'static str) -> Probe {

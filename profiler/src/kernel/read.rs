@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use aya::Ebpf;
-use aya::programs::Program;
 use aya_log::EbpfLogger;
 use log::Log;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord};
+use profiler_common::exchange::{ExchangeKey, ExchangeRecord, SlowExchange};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
@@ -18,14 +18,15 @@ use profiler_common::task::TaskRecord;
 use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
 
 use crate::batch::{
-    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, Fact, HostRow, JournalRow, Machine, PartitionRow, PathRow, ProcessKey,
-    QualityRow, SocketRow, TaskRow, Timestamp,
+    Batch, DiskOwnerRow, DiskRow, DiskSizeRow, ExchangeRow, Fact, HostRow, JournalRow, Machine, PartitionRow, PathRow,
+    ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp,
 };
 use crate::config::Options;
 use crate::error::Error;
 use crate::kernel::decode::take;
 use crate::kernel::drain::Interval;
 use crate::kernel::drain::disk::Disks;
+use crate::kernel::drain::exchange::Exchanges;
 use crate::kernel::drain::journal::Journals;
 use crate::kernel::drain::path::Paths;
 use crate::kernel::drain::syscall::{self, Calls, Shared};
@@ -35,9 +36,10 @@ use crate::kernel::hidden;
 use crate::kernel::host::Host;
 use crate::kernel::iterate::{self, Namespaces};
 use crate::kernel::load::{self, Loaded};
-use crate::kernel::lookup::{self, ProgramCounts};
+use crate::kernel::lookup;
 use crate::kernel::maps::{self, Maps};
 use crate::kernel::name::{Names, Seen};
+use crate::kernel::program;
 use crate::kernel::sample::Sampler;
 use crate::kernel::support;
 use crate::kernel::wait::Waits;
@@ -67,6 +69,7 @@ pub struct Kernel {
     /// Length of the kernel's clock tick, 0 if it is not known.
     tick_ns: u32,
     sockets: Sockets,
+    exchanges: Exchanges,
     namespaces: Namespaces,
     host: Host,
     /// What our privileges and this kernel do not show us.
@@ -109,6 +112,7 @@ pub fn load_here(options: &Options) -> Result<(Loaded, Machine), Error> {
 struct Pending {
     tasks: Vec<TaskRow>,
     sockets: Vec<SocketRow>,
+    exchanges: Vec<ExchangeRow>,
     calls: Calls,
     facts: Vec<Fact>,
     paths: Vec<PathRow>,
@@ -149,6 +153,7 @@ impl Kernel {
             journals: Journals::default(),
             tick_ns: support::tick_ns(),
             sockets: Sockets::default(),
+            exchanges: Exchanges::default(),
             namespaces: Namespaces::new(),
             host: Host::new(),
             hidden: support::capability_notes(),
@@ -205,6 +210,7 @@ impl Kernel {
         self.read_disks(&host)?;
         self.read_journals()?;
         self.read_sockets()?;
+        self.read_exchanges()?;
         self.interval.until = support::monotonic();
         let events = self.maps.events();
         let tcp_events = std::array::from_fn(|at| events[at].wrapping_sub(self.events[at]));
@@ -229,6 +235,7 @@ impl Kernel {
             partitions: pending.partitions,
             journals: pending.journals,
             sockets: pending.sockets,
+            exchanges: pending.exchanges,
             tcp_events,
             host,
             facts: pending.facts,
@@ -256,6 +263,10 @@ impl Kernel {
                     let Some(record) = socket(&mut bytes) else { continue };
                     self.sockets.observe(&record, &self.interval);
                     self.pending.sockets.extend(self.sockets.row(&record));
+                }
+                Some(exit::EXCHANGE) => {
+                    let Some(told) = take::<SlowExchange>(&mut bytes) else { continue };
+                    self.exchanges.slow(&told);
                 }
                 _ => {}
             }
@@ -396,6 +407,17 @@ impl Kernel {
         Ok(())
     }
 
+    fn read_exchanges(&mut self) -> Result<(), Error> {
+        let Some(map) = &self.maps.exchanges else { return Ok(()) };
+        let (mut keys, mut records) = (Vec::<ExchangeKey>::new(), Vec::<ExchangeRecord>::new());
+        iterate::map(map, "exchanges", &mut keys, &mut records)?;
+        let pairs = keys.iter().zip(&records);
+        let rows = &mut self.pending.exchanges;
+        rows.extend(pairs.filter_map(|(key, record)| self.exchanges.observe(key, record)));
+        rows.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(())
+    }
+
     fn read_holders(&mut self) -> Result<(), Error> {
         iterate::read(&mut self.ebpf, "iter_task_file", &mut self.buffer)?;
         let mut bytes = self.buffer.as_slice();
@@ -421,6 +443,11 @@ impl Kernel {
         for owner in &self.disks.forget(|process| !live.contains(&process)) {
             lookup::remove(maps::fd(&self.maps.disk_owners), owner);
         }
+        if let Some(map) = &self.maps.exchanges {
+            for key in &self.exchanges.forget(|process| !live.contains(&process)) {
+                lookup::remove(maps::fd(map), key);
+            }
+        }
         self.live = live;
     }
 
@@ -433,11 +460,11 @@ impl Kernel {
         let (cpu_ns, memory_bytes) = support::self_usage();
         let mut lost: BTreeMap<String, u64> =
             self.maps.lost().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-        let programs = program_counts(&self.ebpf);
+        let programs = program::counts(&self.ebpf);
         lost.extend(programs.iter().map(|(name, counts)| (format!("{MISSED}{name}"), counts.recursion_misses)));
         let grown = lost.iter().map(|(name, count)| (name.clone(), count - self.lost.get(name).unwrap_or(&0)));
         let grown = grown.filter(|(_, count)| *count > 0).collect();
-        let programs_ns = measures_programs().then(|| programs.iter().map(|(_, counts)| counts.run_ns).sum::<u64>());
+        let programs_ns = program::are_timed().then(|| programs.iter().map(|(_, counts)| counts.run_ns).sum::<u64>());
         let mut row = QualityRow {
             lost: grown,
             missed_ticks: 0,
@@ -452,21 +479,6 @@ impl Kernel {
         (self.lost, self.self_cpu_ns, self.programs_ns) = (lost, cpu_ns, programs_ns);
         row
     }
-}
-
-/// What the kernel counts of our programs, iterators apart, by name.
-fn program_counts(ebpf: &Ebpf) -> Vec<(String, ProgramCounts)> {
-    let programs = ebpf.programs().filter(|(_, program)| !matches!(program, Program::Iter(_)));
-    let counts = programs.filter_map(|(name, program)| {
-        let name = name.strip_suffix("_raw").unwrap_or(name);
-        Some((name.to_owned(), lookup::program_counts(program.fd().ok()?.as_fd()).ok()?))
-    });
-    counts.collect()
-}
-
-/// Whether the kernel measures how long programs run.
-fn measures_programs() -> bool {
-    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|enabled| enabled.trim() == "1")
 }
 
 /// The next socket, by what tells it from its predecessors.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use profiler_common::task::state;
 
-use crate::batch::{ProcessFact, ProcessKey, SocketRow, Timestamp};
+use crate::batch::{ExchangeKey, ProcessFact, ProcessKey, SocketRow, Timestamp};
 use crate::model::disk::DiskShare;
+use crate::model::exchange::ExchangeUse;
 use crate::model::process::Process;
 use crate::model::tcp::Socket;
 use crate::model::time::Recent;
@@ -77,6 +78,21 @@ pub(super) fn owners(map: &mut BTreeMap<(u32, ProcessKey), Recent<DiskShare>>, m
     for (_, (op, process)) in ranked.into_iter().filter(|(_, (_, process))| *process != OTHER_PROCESS).take(max / 2) {
         if let Some(usage) = map.remove(&(op, process)) {
             map.entry((op, OTHER_PROCESS)).or_default().fold(&usage);
+        }
+    }
+}
+
+/// The same for exchanges, by their number.
+pub(super) fn exchanges(map: &mut BTreeMap<ExchangeKey, Recent<ExchangeUse>>, max: usize) {
+    if map.len() <= max {
+        return;
+    }
+    let mut ranked: Vec<_> = map.iter().map(|(key, usage)| (usage.sum.count, key.clone())).collect();
+    ranked.sort_unstable();
+    for (_, key) in ranked.into_iter().filter(|(_, key)| key.process != OTHER_PROCESS).take(max / 2) {
+        if let Some(usage) = map.remove(&key) {
+            let other = ExchangeKey { process: OTHER_PROCESS, endpoint: OTHER.into(), netns: 0, ..key };
+            map.entry(other).or_default().fold(&usage);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::exchange::role;
 use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS, linear8_slot, linear32_slot, log2_slot};
 use profiler_common::syscall::{call_key, operation};
 use profiler_common::wait;
@@ -9,8 +10,8 @@ use profiler_common::{disk, task, tcp};
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskRow, DiskStat, Fact, Hist, JournalRow, Machine, Pressure, ProcessFact, ProcessKey,
-    SocketRow, TaskRow, Timestamp,
+    Batch, CallRow, DiskKey, DiskRow, DiskStat, ExchangeKey, ExchangeRow, Fact, Hist, JournalRow, Machine, Pressure,
+    ProcessFact, ProcessKey, Slowest, SocketRow, TaskRow, Timestamp,
 };
 use crate::model::{Model, Window};
 
@@ -178,6 +179,27 @@ pub(crate) fn listener(cookie: u64, owner: ProcessKey, queue: u32, limit: u32, d
         accept_limit: limit,
         ..SocketRow::default()
     }
+}
+
+/// So many exchanges of a process with a service of its own, of so long each.
+pub(crate) fn answers(owner: ProcessKey, endpoint: &str, count: u64, time_ns: u64) -> ExchangeRow {
+    let key = ExchangeKey { role: role::SERVER, netns: 1, endpoint: endpoint.into(), process: owner };
+    let slowest = Slowest { time_ns, at: Timestamp(0), socket: 1, tid: owner.pid };
+    ExchangeRow {
+        key,
+        count,
+        time_ns: count * time_ns,
+        time: linear32(time_ns, count),
+        slowest: Some(slowest),
+        ..ExchangeRow::default()
+    }
+}
+
+/// The same with a peer that is some round trip away.
+pub(crate) fn requests_to(owner: ProcessKey, peer: &str, count: u64, time_ns: u64, rtt_ns: u64) -> ExchangeRow {
+    let row = answers(owner, peer, count, time_ns);
+    let key = ExchangeKey { role: role::CLIENT, ..row.key };
+    ExchangeRow { key, timed: count, rtt_ns: count * rtt_ns, ..row }
 }
 
 /// A model that was told these batches.

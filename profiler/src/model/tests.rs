@@ -5,10 +5,11 @@ use profiler_common::file::kind;
 use profiler_common::task::state;
 
 use super::fixture::{
-    FSYNC, MS, READ, SDA, SECOND, batch, calls, connection, machine, model, named, process, requests, sda, thread,
+    FSYNC, MS, READ, SDA, SECOND, answers, batch, calls, connection, machine, model, named, process, requests, sda,
+    thread,
 };
 use super::{Model, Window, bound, file};
-use crate::batch::{Batch, DiskStat, Machine, ProbeStatus, ProcessKey, TaskRow};
+use crate::batch::{Batch, DiskStat, ExchangeKey, Machine, ProbeStatus, ProcessKey, TaskRow};
 
 const KEY: ProcessKey = ProcessKey { pid: 7, start_ns: 7 * SECOND };
 
@@ -140,6 +141,30 @@ fn living_processes_are_folded_last_and_only_as_needed() {
     let mut model = model(Window::Whole, &[with_tasks(0, tasks)]);
     model.bound(8);
     assert_eq!(model.folded.processes, 2);
+}
+
+#[test]
+fn of_too_many_peers_the_least_are_one() {
+    let told = (1..=10).map(|pid| answers(process(pid), "10.0.0.1:80", pid.into(), MS)).collect();
+    let mut model = model(Window::Whole, &[Batch { exchanges: told, ..batch(0) }]);
+    model.bound(8);
+    let count = |key: &ExchangeKey| model.exchanges[key].sum.count;
+    let other = |key: &&ExchangeKey| key.process == bound::OTHER_PROCESS;
+    let folded = model.exchanges.keys().find(other).unwrap();
+    assert_eq!((model.exchanges.len(), count(folded), folded.endpoint.as_str()), (7, 10, bound::OTHER));
+    assert_eq!(model.exchanges[folded].sum.time.count(), 10);
+}
+
+#[test]
+fn requests_are_forgotten_with_the_window() {
+    let told = vec![answers(process(1), "10.0.0.1:80", 3, MS)];
+    let mut model = model(Window::Recent, &[Batch { exchanges: told, ..batch(0) }]);
+    let count = |model: &Model| model.exchanges.values().map(|usage| (usage.now.count, usage.sum.count)).next();
+    assert_eq!(count(&model), Some((3, 3)));
+    (1..=10).for_each(|number| model.apply(&batch(number)));
+    assert_eq!(count(&model), Some((0, 3)));
+    (11..=20).for_each(|number| model.apply(&batch(number)));
+    assert_eq!(count(&model), None);
 }
 
 #[test]

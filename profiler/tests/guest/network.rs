@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use profiler_common::tcp::event;
 
 use crate::kernel::child::{Child, clock, fork};
+use crate::kernel::exchange::{a_peer_thinks, is_untold};
 use crate::kernel::network::{Cable, Namespace, SERVER, own_counters};
 use crate::kernel::observe::{every, figure, ms, observe, until};
 use crate::kernel::tcp::{ask, quiet, same_as_ss, send, serve};
@@ -88,6 +89,19 @@ fn delay_of_both_ends_is_the_round_trip_time() {
     assert!((40_000..46_000).contains(&least_us), "{least_us}");
     assert!((40_000..46_000).contains(&min_us), "{min_us}");
     assert!(min_us <= srtt_us && u64::from(srtt_us) * 1_000 <= *longest_ns, "{srtt_us} {longest_ns}");
+}
+
+/// A long way is not the peer's time.
+#[test]
+fn what_a_peer_thinks_is_without_the_way() {
+    if is_untold() {
+        return;
+    }
+    let cable = Cable::new();
+    for end in [&cable.server, &cable.client] {
+        shape(end, &["delay", "20ms"]);
+    }
+    assert_eq!(a_peer_thinks(&cable, 20, 50), [], "most is the way");
 }
 
 /// Segments sent again, in all network namespaces in which something may happen.

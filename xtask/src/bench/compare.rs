@@ -64,6 +64,7 @@ const COMPARISONS: &[(&str, &str, What)] = &[
     ("read", "system call: 1-byte read of /dev/zero", What::Whole(Load::Read)),
     ("file", "system call: 1-byte read of a file in memory", What::Whole(Load::File)),
     ("ring", "operation of io_uring with its call: nop", What::Whole(Load::Ring)),
+    ("exchange", "exchange of a byte over TCP, at both ends, with its four calls", What::Whole(Load::Exchange)),
     ("getppid", "system call: getppid", What::Whole(Load::Getppid)),
     (
         "switch",

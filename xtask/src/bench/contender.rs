@@ -57,8 +57,8 @@ pub enum Ready {
 }
 
 /// The hooks that the workloads meet, each with an empty twin.
-pub const FLOOR_HOOKS: &str =
-    "sys_exit,sched_switch,sched_waking,block_rq_issue,block_rq_complete,contention_begin,contention_end";
+pub const FLOOR_HOOKS: &str = "sys_exit,sched_switch,sched_waking,block_rq_issue,block_rq_complete,contention_begin,\
+     contention_end,sock_send_length,sock_recv_length";
 
 const CALL_HISTOGRAM: &str = "tracepoint:raw_syscalls:sys_enter { @start[tid] = nsecs; } \
      tracepoint:raw_syscalls:sys_exit /@start[tid]/ \

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::hint;
 use std::io::{self, Read, Seek, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::parent_id;
@@ -31,6 +32,8 @@ pub enum Load {
     File,
     /// The cheapest operation of `io_uring`, handed over alone and waited for
     Ring,
+    /// A byte over a TCP connection to oneself, and one back
+    Exchange,
     /// The cheapest system call
     Getppid,
     /// One switch between two processes that pass a byte through pipes
@@ -89,6 +92,7 @@ pub fn main(args: &Args) -> Result<ExitCode> {
         Load::Read => read(args)?,
         Load::File => read_file(args)?,
         Load::Ring => ring(args)?,
+        Load::Exchange => exchange(args)?,
         Load::Getppid => repeat(args, 1.0, |count| Ok(getppid(count)))?,
         Load::Switch => switch(args)?,
         Load::Yield => yielding(args)?,
@@ -152,6 +156,28 @@ fn ring(args: &Args) -> Result<Outcome> {
             unsafe { ring.submission().push(&opcode::Nop::new().build()).context("the ring is full")? };
             ring.submit_and_wait(1).context("failed to hand over an operation")?;
             ring.completion().next().context("an operation has not ended")?;
+            left -= 1;
+        }
+        Ok(count)
+    })
+}
+
+/// One exchange to who asks, and one to who answers: two sends and two receives.
+fn exchange(args: &Args) -> Result<Outcome> {
+    let connect = || -> io::Result<[TcpStream; 2]> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let asks = TcpStream::connect(listener.local_addr()?)?;
+        let (answers, _) = listener.accept()?;
+        asks.set_nodelay(true).and_then(|()| answers.set_nodelay(true))?;
+        Ok([asks, answers])
+    };
+    let [mut asks, mut answers] = connect().context("failed to connect to ourselves")?;
+    let pass = |from: &mut TcpStream, to: &mut TcpStream| from.write_all(&[1]).and_then(|()| to.read_exact(&mut [0]));
+    repeat(args, 4.0, |count| {
+        let mut left = count;
+        while left > 0 {
+            let passed = pass(&mut asks, &mut answers).and_then(|()| pass(&mut answers, &mut asks));
+            passed.context("failed to pass a byte")?;
             left -= 1;
         }
         Ok(count)

@@ -36,7 +36,7 @@ pub fn measure(contender: &Contender, plan: Plan) -> Result<Vec<Cost>> {
     let mut beside = Beside::start(program, args, *ready, plan.folder)?;
     let _on = Statistics::enable().context("failed to turn on the kernel's statistics of programs")?;
     let mut costs = Vec::new();
-    for load in [Load::Read, Load::Ring, Load::Switch, Load::Miss, Load::Request, Load::Contend] {
+    for load in [Load::Read, Load::Ring, Load::Exchange, Load::Switch, Load::Miss, Load::Request, Load::Contend] {
         let before = snapshot(beside.pid());
         rounds::run_load(load, plan)?;
         beside.check()?;

@@ -15,10 +15,11 @@ use super::contender::{Contender, How, Id};
 use super::load::{Load, Outcome};
 
 /// What is compared.
-pub const LOADS: [Load; 9] = [
+pub const LOADS: [Load; 10] = [
     Load::Read,
     Load::File,
     Load::Ring,
+    Load::Exchange,
     Load::Getppid,
     Load::Switch,
     Load::Yield,
@@ -116,7 +117,7 @@ pub fn run_load(load: Load, plan: Plan) -> Result<Outcome> {
 fn iterations(load: Load) -> u64 {
     match load {
         Load::Read | Load::File | Load::Ring | Load::Getppid => 20_000,
-        Load::Switch | Load::Echo => 2_000,
+        Load::Exchange | Load::Switch | Load::Echo => 2_000,
         Load::Yield => 4_000,
         Load::Miss | Load::Request => 100,
         Load::Contend => 10_000,

@@ -25,6 +25,8 @@ const TOOLS: &[Tool] = &[
     Tool { program: "zstd", package: "zstd" },
     Tool { program: "tmux", package: "tmux" },
     Tool { program: "strace", package: "strace" },
+    Tool { program: "nginx", package: "nginx-light" },
+    Tool { program: "wrk", package: "wrk" },
 ];
 
 /// Installs what is missing where that is possible, and names what stays missing.

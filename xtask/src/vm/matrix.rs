@@ -66,6 +66,10 @@ const fn partial(probe: &'static str, why: &'static str) -> Short {
 const NO_STARTS: Short = absent("block_io_start", "does not have the tracepoint");
 const NO_WAITS: Short = absent("block_bio_queue", "without block_io_start, which is missing");
 
+const NO_SENDS: Short = absent("sock_send_length", "does not have the tracepoint");
+
+const NO_RECEIVES: Short = absent("sock_recv_length", "does not have the tracepoint");
+
 const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a socket sends");
 
 /// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
@@ -73,6 +77,12 @@ const EMULATED: (&str, &str) = ("latency_of_single_reads", "an emulated CPU wake
 
 /// `guest::disk` compares the same with a device whose latency is known.
 const UNTRACED: (&str, &str) = ("waits_for_a_tag", "its witness, tracefs, is for the host");
+
+/// What a server under load says is not about a kernel.
+const NO_SERVER: (&str, &str) = ("exchange::nginx", "it is not brought along");
+
+/// What an emulated CPU does at once takes as long as what others think about.
+const NO_HURRY: (&str, &str) = ("exchange::a_peer_that_answers", "an emulated CPU answers nothing at once");
 
 /// The kinds of files are told by memory that programs may not read.
 const KINDLESS: &str = "the kinds of files are not known under lockdown";
@@ -94,6 +104,7 @@ const ROWS: &[&str] = &[
     "guest::disk::",
     "guest::network::",
     "disk::random_reads",
+    "exchange::requests",
     "file::",
     "journal::without",
     "page::pages_that_are_written",
@@ -146,7 +157,7 @@ const PLAIN: Guest = Guest {
     append: "",
     cpus: "2",
     tests: &[""],
-    impossible: &[EMULATED, UNTRACED],
+    impossible: &[EMULATED, UNTRACED, NO_SERVER, NO_HURRY],
     slow: SLOW,
     short: &[],
 };
@@ -166,12 +177,19 @@ pub const GUESTS: &[Guest] = &[
             absent("contention_begin", "does not have the tracepoint"),
             absent("writeback_dirty_folio", "does not have the tracepoint"),
             NO_STARTS,
+            NO_RECEIVES,
+            NO_SENDS,
             NO_WAITS,
             SOCKETLESS_RESETS,
         ],
         ..PLAIN
     },
-    Guest { name: "6.1", kernel: "6.1", short: &[NO_STARTS, NO_WAITS, SOCKETLESS_RESETS], ..PLAIN },
+    Guest {
+        name: "6.1",
+        kernel: "6.1",
+        short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS],
+        ..PLAIN
+    },
     Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", tests: ROWS, ..PLAIN },
     Guest { name: "7.2", kernel: "7.2", append: "guest.preemptible=1", ..PLAIN },
     Guest {
@@ -188,7 +206,7 @@ pub const GUESTS: &[Guest] = &[
             "syscall::strace",
             "doctor::",
         ],
-        short: &[NO_STARTS, NO_WAITS, SOCKETLESS_RESETS],
+        short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS],
         ..PLAIN
     },
     Guest { name: MANY_CPUS, kernel: "6.12", append: "guest.cost=1", cpus: "2,maxcpus=64", tests: ROWS, ..PLAIN },

@@ -46,6 +46,7 @@ fn ladder() -> String {
         let (at, forms) = match probe.at {
             At::Iterator(over) => (format!("iterator `{over}`"), "`iter`"),
             At::Tracepoint(_) => (format!("tracepoint {}", names(probe)), "`tp_btf`, `raw_tp`"),
+            At::Typed(_) => (format!("tracepoint {}", names(probe)), "`tp_btf`"),
             At::Sampled(at) => (format!("tracepoint `{at}`, for a share of each interval"), "`tp_btf`, `raw_tp`"),
         };
         vec![format!("`{}`", probe.name), at, forms.to_owned(), probe.without.to_owned()]

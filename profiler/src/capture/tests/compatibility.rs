@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::*;
 use crate::batch::hist::Scale;
 use crate::batch::{
-    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, Fact, Hist, HostRow, JournalRow, PartitionRow,
-    PathRow, Pressure, ProcessFact, ProcessKey, QualityRow, SocketRow,
+    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, ExchangeRow, Fact, Hist, HostRow, JournalRow,
+    PartitionRow, PathRow, Pressure, ProcessFact, ProcessKey, QualityRow, SocketRow,
 };
 use crate::capture::codec::{Codec, Plain};
 use crate::capture::frame::{Frame, kind};
@@ -168,6 +168,7 @@ fn first_version() -> Batch {
             owner: Some(process),
             ..Default::default()
         }],
+        exchanges: Vec::new(),
         tcp_events: [0, 0, 0, 0, 1, 0, 0],
         host: HostRow {
             pressure: [("io".to_owned(), Some(Pressure { some_ns: 5, full_ns: 4 })), ("irq".to_owned(), None)].into(),
@@ -208,7 +209,7 @@ impl fmt::Display for Described {
     }
 }
 
-const TABLES: [fn() -> Described; 17] = [
+const TABLES: [fn() -> Described; 18] = [
     described::<Batch>,
     described::<TaskRow>,
     described::<CallRow>,
@@ -219,6 +220,7 @@ const TABLES: [fn() -> Described; 17] = [
     described::<PathRow>,
     described::<JournalRow>,
     described::<SocketRow>,
+    described::<ExchangeRow>,
     described::<PressureRow>,
     described::<DiskStatRow>,
     described::<FactKind>,

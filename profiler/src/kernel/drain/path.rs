@@ -127,17 +127,21 @@ mod tests {
         PathRecord { born, calls: [reads, 0, 0], bytes: [reads * 10, 0], ..PathRecord::EMPTY }
     }
 
-    fn told(paths: &mut Paths, record: PathRecord) -> Vec<(u64, u64)> {
-        paths.observe(&[KEY], &[record]).iter().map(|used| (used.row.reads, used.row.read_bytes)).collect()
+    fn told(paths: &mut Paths, record: &PathRecord) -> Vec<(u64, u64)> {
+        paths
+            .observe(&[KEY], std::slice::from_ref(record))
+            .iter()
+            .map(|used| (used.row.reads, used.row.read_bytes))
+            .collect()
     }
 
     #[test]
     fn a_file_is_told_as_far_as_it_was_used() {
         let mut paths = Paths::default();
-        assert_eq!(told(&mut paths, reads(1, 4)), [(4, 40)]);
-        assert_eq!(told(&mut paths, reads(1, 4)), []);
-        assert_eq!(told(&mut paths, reads(1, 6)), [(2, 20)]);
-        assert_eq!(told(&mut paths, reads(2, 3)), [(3, 30)], "another record, which began with nothing");
+        assert_eq!(told(&mut paths, &reads(1, 4)), [(4, 40)]);
+        assert_eq!(told(&mut paths, &reads(1, 4)), []);
+        assert_eq!(told(&mut paths, &reads(1, 6)), [(2, 20)]);
+        assert_eq!(told(&mut paths, &reads(2, 3)), [(3, 30)], "another record, which began with nothing");
     }
 
     #[test]
@@ -147,8 +151,8 @@ mod tests {
         let mut cpu = CpuCalls { owner: 1, pid: 7, dirty_paths: 4, ..CpuCalls::default() };
         cpu.kinds[2] = entry;
         paths.partial(&cpu, 3);
-        assert_eq!(told(&mut paths, reads(1, 1)), [(6, 60)]);
-        assert_eq!(told(&mut paths, reads(1, 6)), [], "handed over");
+        assert_eq!(told(&mut paths, &reads(1, 1)), [(6, 60)]);
+        assert_eq!(told(&mut paths, &reads(1, 6)), [], "handed over");
     }
 
     #[test]

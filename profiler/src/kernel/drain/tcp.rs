@@ -161,7 +161,7 @@ fn state_of(record: &SocketRecord) -> SocketRow {
 }
 
 /// Address and port as `ss` prints them; an IPv4 address inside an IPv6 one is printed as what it is.
-fn endpoint(address: &[u8; 16], port: u16) -> String {
+pub(super) fn endpoint(address: &[u8; 16], port: u16) -> String {
     match Ipv6Addr::from(*address).to_canonical() {
         IpAddr::V4(address) => format!("{address}:{port}"),
         IpAddr::V6(address) => format!("[{address}]:{port}"),

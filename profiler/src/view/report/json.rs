@@ -180,6 +180,7 @@ fn subject_json(subject: &Subject) -> Json {
             json!({ "table": "paths", "file": file, "process": process, "kind": kind })
         }
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),
+        Subject::Exchange(key) => json!({ "table": "exchanges", "exchange": key }),
         Subject::Syscall(process, key) => json!({ "table": "syscalls", "process": process, "key": key }),
     }
 }

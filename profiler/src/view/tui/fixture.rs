@@ -17,8 +17,8 @@ use crate::batch::{
 use crate::field::Subject;
 use crate::finding::{Finding, Severity};
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, batch, calls, commits, connection, linear8, linear32,
-    listener, log2, machine, named, process, requests, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, answers, batch, calls, commits, connection, linear8,
+    linear32, listener, log2, machine, named, process, requests, requests_to, sda, thread,
 };
 use crate::model::{Model, Window};
 use crate::view::tui::app::App;
@@ -167,6 +167,8 @@ pub fn second(number: u64) -> Batch {
         listener(4, nginx, 3, 511, 0),
         listener(5, postgres, 129, 128, 12),
     ];
+    batch.exchanges =
+        vec![answers(nginx, "10.0.0.1:80", 6_200, 3 * MS), requests_to(nginx, "10.0.0.9:5432", 1_100, 9 * MS, MS / 2)];
     batch.host.cpu_ns = [620 * MS, 210 * MS, 700 * MS, 400 * MS, 50 * MS, 20 * MS];
     batch.host.pressure = BTreeMap::from([
         ("cpu".into(), Some(Pressure { some_ns: 130 * MS, full_ns: 0 })),

@@ -114,6 +114,7 @@ impl World {
         claim("disk.bytes_s", Truth::Between(0.5 * BYTES as f64, BYTES as f64));
         claim("disk.size_bytes", exactly(BYTES / REQUESTS));
         claim("disk.latency_mean_ns", Truth::Between(1e3, 1e9));
+        claim("disk.wait_mean_ns", Truth::Between(1.0, 1e9));
         claim("disk.queue_p99_ns", Truth::Between(1.0, 1e9));
         claim("disk.service_p99_ns", Truth::Between(1e3, 1e9));
         claim("disk.inflight", exactly(0));
@@ -172,6 +173,10 @@ impl World {
             column: "net.connect_ns",
             truth: Truth::Between(1e3, 1e9),
         });
+        for role in ["server", "client"] {
+            let row = vec![("exchange.role", role.to_owned()), ("exchange.endpoint", format!("{SERVER}:{port}"))];
+            claims.push(Claim { table: Table::Exchanges, row, column: "exchange.count_s", truth: exactly(1) });
+        }
         for (port, limit) in [(self.old_port, 5), (port, 128)] {
             let row = vec![("net.local", format!("{SERVER}:{port}"))];
             claims.push(Claim { table: Table::Listeners, row, column: "net.accept_limit", truth: exactly(limit) });

@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -35,6 +35,7 @@ impl List {
             Self::Rows(Table::Paths) => 13,
             Self::Rows(Table::Journals) => 14,
             Self::Rows(Table::Partitions) => 15,
+            Self::Rows(Table::Exchanges) => 16,
         }
     }
 

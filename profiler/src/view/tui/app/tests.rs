@@ -244,6 +244,8 @@ fn clicking_a_list_moves_the_focus_there() {
     session.handle(click(10, 4));
     assert_eq!(session.app.active(), List::Rows(Table::Listeners));
     press(&mut session, "]");
+    assert_eq!(session.app.active(), List::Rows(Table::Exchanges));
+    press(&mut session, "]");
     assert_eq!(session.app.active(), List::Rows(Table::Connections));
 }
 

@@ -64,6 +64,13 @@ fn journals_below_the_disks() {
 }
 
 #[test]
+fn requests_in_the_place_of_connections() {
+    let mut session = live((200, 30));
+    press(&mut session, "5]]");
+    shot("requests", &session);
+}
+
+#[test]
 fn a_healthy_host_has_no_findings() {
     let batches: Vec<_> = (0..14).map(batch).collect();
     let idle = crate::model::fixture::model(Window::Recent, &batches);
