@@ -1,6 +1,7 @@
 //! Row `tcp`: sockets as exported once per tick by an iterator, and once more when they are destroyed.
 
 use crate::COMM_LEN;
+use crate::limit::chrono::CHRONOS;
 
 /// Host-wide TCP events, as indexes into the kernel's counter array.
 pub mod event {
@@ -57,9 +58,14 @@ pub struct SocketOwner {
     pub connect_errno: u32,
     /// Name of the thread.
     pub comm: [u8; COMM_LEN],
+    /// Jiffies of [`crate::limit::chrono::BUSY`] in which it recovered from loss. In a map, those of the recovery under way are
+    /// missing.
+    pub recovery: u32,
+    /// What that clock said when the recovery under way began, plus 1; 0 if there is none.
+    pub recovery_from: u32,
 }
 
-const _: () = assert!(size_of::<SocketOwner>() == 48);
+const _: () = assert!(size_of::<SocketOwner>() == 56);
 
 /// One socket. Byte and segment counts only grow; the rest is its state at [`Self::at_ns`].
 #[repr(C)]
@@ -129,9 +135,23 @@ pub struct SocketRecord {
     pub accept_limit: u32,
     /// Packets dropped at this socket; of a listener, SYNs and handshakes refused.
     pub drops: u32,
+    /// Jiffies since its birth by [`crate::limit::chrono`], up to now (`tcp_sock.chrono_stat`).
+    pub chrono: [u32; CHRONOS],
+    /// Room for what is sent and not acknowledged, and for what is not sent, bytes (`sk_sndbuf`; `tb` of `ss -m`).
+    pub send_buffer: u32,
+    /// Bytes written by the application and not yet sent.
+    pub unsent: u32,
+    /// 1 if the last window that was sent used up the congestion window (`is_cwnd_limited`).
+    pub cwnd_limited: u8,
+    /// 1 if it may send no more until something of it has left this host (`TSQ_THROTTLED`).
+    pub throttled: u8,
+    /// 1 if what is not sent has to wait for its turn (`tcp_wstamp_ns` is to come).
+    pub paced: u8,
+    /// 1 if the queue of the device paces it (`fq`): what waits there, waits for its turn as well.
+    pub queue_paces: u8,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 216);
+const _: () = assert!(size_of::<SocketRecord>() == 248);
 
 /// Who holds a TCP socket, one per descriptor, from the iterator over open files.
 #[repr(C)]

@@ -2,11 +2,13 @@
 //!
 //! SAFETY: `bpf_skc_to_tcp_sock` proves the type of a socket before any of its TCP fields is read.
 
+mod limit;
 pub mod list;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::file::{kind, kind_of_mode};
+use profiler_common::limit::chrono::BUSY;
 use profiler_common::lost::Lost;
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, state};
 
@@ -129,6 +131,7 @@ fn destroy<H: Hook>(hook: H) {
         (*to).socket = SocketRecord { ended: 1, owner, cookie, at_ns: now(), ..SocketRecord::default() };
         describe(hook, &mut (*to).socket, tcp);
         describe_tcp(hook, &mut (*to).socket, tcp);
+        limit::describe(hook, &mut (*to).socket, tcp, limit::chronos(hook, tcp));
     }
     last.submit();
 }
@@ -167,15 +170,19 @@ fn tcp_of(socket: Object) -> Option<Object> {
 fn export(meta: Object, tcp: Object) {
     let mut record = SocketRecord { at_ns: now(), ..SocketRecord::default() };
     record.cookie = TYPED.cookie(tcp);
+    let chronos = limit::chronos(TYPED, tcp);
     if SOCKETS.get_ptr(record.cookie).is_none() {
         // It was there before us: remember it, so that its end is reported.
-        let _ = SOCKETS.insert(record.cookie, SocketOwner::default(), BPF_NOEXIST.into());
+        let recovery_from = limit::recovery_from(TYPED, tcp, chronos[BUSY]);
+        let owner = SocketOwner { recovery_from, ..SocketOwner::default() };
+        let _ = SOCKETS.insert(record.cookie, owner, BPF_NOEXIST.into());
     }
     if let Some(owner) = SOCKETS.get_ptr(record.cookie) {
         record.owner = unsafe { *owner };
     }
     describe(TYPED, &mut record, tcp);
     describe_tcp(TYPED, &mut record, tcp);
+    limit::describe(TYPED, &mut record, tcp, chronos);
     emit::write(meta, &raw const record);
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use profiler_common::file::page::WAYS;
+use profiler_common::limit::LIMITS;
 use profiler_common::wait::WAITS;
 use profiler_common::{disk, syscall, tcp};
 use serde::{Deserialize, Serialize};
@@ -396,6 +397,13 @@ pub struct SocketRow {
     pub accept_queue: u32,
     /// Listener: limit of the former.
     pub accept_limit: u32,
+    /// Time that passed since its last row, nanoseconds, by what limited it ([`profiler_common::limit`]). `None` of a listener,
+    /// where it is not known, and in captures from before it was recorded.
+    pub limits: Option<[u64; LIMITS]>,
+    /// Limit of the bytes in its send queue and what the kernel needs for them; `None` in captures from before it was recorded.
+    pub send_buffer_bytes: Option<u32>,
+    /// Bytes written and not yet sent: a part of its send queue; `None` in captures from before it was recorded.
+    pub unsent_bytes: Option<u32>,
 }
 
 /// Counts since a socket's birth, as `ss -tin` shows them.

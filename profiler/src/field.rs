@@ -9,6 +9,7 @@ use crate::model::wait::Object;
 mod disk;
 mod file;
 mod grid;
+mod limit;
 mod path;
 mod process;
 mod state;

@@ -11,6 +11,7 @@ use crate::model::process::Process;
 
 mod disk;
 mod file;
+mod limit;
 mod memory;
 mod operation;
 mod syscall;
@@ -109,6 +110,9 @@ pub const DETECTORS: &[Detector] = &[
     memory::RECLAIM,
     memory::FAULTS,
     tcp::LOSS,
+    limit::SLOW_RECEIVER,
+    limit::SMALL_SEND_BUFFER,
+    limit::FULL_WAY,
     tcp::OVERFLOW,
     task::RUN_QUEUE,
     task::THROTTLED,
@@ -324,9 +328,6 @@ mod tests {
         let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
         model.apply(&batch(0));
         let ids: Vec<_> = undecided(&model).into_iter().map(|(detector, why)| (detector.id, why)).collect();
-        assert_eq!(
-            ids,
-            [("N1", "the probe iter_tcp is missing".into()), ("N8", "the probe iter_tcp is missing".into())]
-        );
+        assert_eq!(ids, ["N1", "N4", "N5", "N6", "N8"].map(|id| (id, "the probe iter_tcp is missing".into())));
     }
 }

@@ -13,6 +13,7 @@ pub mod file;
 pub(crate) mod fixture;
 pub mod host;
 pub mod journal;
+pub mod limit;
 pub mod path;
 pub mod process;
 pub mod quality;

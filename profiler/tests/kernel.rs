@@ -27,6 +27,7 @@ pub(crate) mod kernel {
     mod syscall;
     mod task;
     pub mod tcp;
+    pub mod tcp_limit;
     mod tcp_trouble;
     pub mod waterfall;
 }

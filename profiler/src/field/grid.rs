@@ -95,6 +95,8 @@ pub(super) const JOURNALS: Need = Need { probe: "jbd2_start_commit", why: "the p
 pub(super) const SOCKETS: Need = Need { probe: "iter_tcp", why: "the probe iter_tcp is missing" };
 pub(super) const HOLDERS: Need = Need { probe: "iter_task_file", why: "the probe iter_task_file is missing" };
 pub(super) const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };
+pub(super) const RECOVERIES: Need =
+    Need { probe: "tcp_cong_state_set", why: "the probe tcp_cong_state_set is missing" };
 pub(super) const ENDS: Need = Need { probe: "tcp_destroy_sock", why: "the probe tcp_destroy_sock is missing" };
 
 /// A table: its metrics, and how its rows are found.

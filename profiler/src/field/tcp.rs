@@ -2,8 +2,14 @@
 
 use std::cmp::Reverse;
 
+use profiler_common::limit::{
+    APPLICATION, CONGESTION_WINDOW, FLIGHT, HANDSHAKE, PACING, QUEUE, RECEIVE_WINDOW, RECOVERY, SEND_BUFFER,
+};
+
 use super::grid::{Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, SOCKETS, THREADS, field, heaviest_first, needs};
+use super::limit::{self, Limited};
 use super::{Scope, Subject, Value};
+use crate::model::limit::Limits;
 use crate::model::tcp::{Socket, SocketUse, state_name};
 
 /// One row per connection.
@@ -18,13 +24,19 @@ pub(super) struct SocketView<'a> {
     usage: &'a SocketUse,
 }
 
+impl Limited for SocketView<'_> {
+    fn limits(&self) -> Option<Limits> {
+        self.socket.row.limits.map(|_| self.usage.limits)
+    }
+}
+
 /// Old ones, those of other network namespaces, those that came and went, those that have ended.
 const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
 
 const CONNECTIONS: &[Field<Connections>] = &[
     field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
     field("net.peer", "PEER", 0, 0, "Peer's address and port.", |row, _| Value::Text(row.socket.row.peer.clone())),
-    field("net.state", "STATE", 10, 90, "TCP state at the end of the interval, as in ss.", |row, _| {
+    field("net.state", "STATE", 10, 130, "TCP state at the end of the interval, as in ss.", |row, _| {
         Value::Text(state_name(row.socket.row.state).into())
     }),
     field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
@@ -40,6 +52,7 @@ const CONNECTIONS: &[Field<Connections>] = &[
             ctx.bytes_per_second(row.usage.received_bytes)
         }),
     ),
+    limit::verdict(),
     field("net.srtt_ns", "SRTT", 8, 60, "Smoothed round-trip time, as the kernel keeps it.", |row, _| {
         micros(row.socket.row.srtt_us)
     }),
@@ -102,6 +115,15 @@ const CONNECTIONS: &[Field<Connections>] = &[
     field("net.netns", "NETNS", 12, 160, "Network namespace.", |row, ctx| {
         Value::Text(ctx.model.namespace(row.socket.row.netns))
     }),
+    limit::share::<_, HANDSHAKE>(),
+    limit::share::<_, APPLICATION>(),
+    limit::share::<_, RECEIVE_WINDOW>(),
+    limit::share::<_, SEND_BUFFER>(),
+    limit::share::<_, RECOVERY>(),
+    limit::share::<_, CONGESTION_WINDOW>(),
+    limit::share::<_, PACING>(),
+    limit::share::<_, QUEUE>(),
+    limit::share::<_, FLIGHT>(),
 ];
 
 impl Grid for Connections {

@@ -22,8 +22,8 @@ const SYN_TIMEOUT_NS: u64 = 1_000_000_000;
 /// Without one of these, connections or their segments are missing. Without the last, those of other network namespaces
 /// have no witness.
 const LOSS_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock", "tcp_retransmit_skb"];
-/// Without one of these, listeners are missing, or what they accepted.
-const OVERFLOW_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock"];
+/// Without one of these, sockets are missing, or what became of them.
+pub(super) const SOCKET_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock"];
 
 pub(super) const LOSS: Detector = Detector {
     id: "N1",
@@ -42,7 +42,7 @@ pub(super) const OVERFLOW: Detector = Detector {
     doc: "A listener refused connections, or its accept queue is full: the client's SYN goes unanswered and is tried \
           again after 1 s, 3 s, 7 s.",
     check: overflow,
-    needs: OVERFLOW_NEEDS,
+    needs: SOCKET_NEEDS,
     explains: &[],
     blind: |_| None,
 };
@@ -59,8 +59,7 @@ fn loss(model: &Model) -> Vec<Finding> {
     let mut peers = BTreeMap::<(u32, &str), Peer<'_>>::new();
     let connections = model.sockets.iter().filter(|(cookie, socket)| **cookie != OTHER_SOCKET && !socket.is_listener());
     for (cookie, socket) in connections {
-        let host = socket.row.peer.rsplit_once(':').map_or(socket.row.peer.as_str(), |(host, _)| host);
-        let peer = peers.entry((socket.row.netns, host)).or_default();
+        let peer = peers.entry((socket.row.netns, socket.peer_host())).or_default();
         let SocketUse { segments_out, retransmits, .. } = socket.usage.sum;
         peer.segments_out += segments_out;
         peer.retransmits += retransmits;

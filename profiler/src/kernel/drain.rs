@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod journal;
+mod limit;
 pub mod path;
 pub mod syscall;
 pub mod task;

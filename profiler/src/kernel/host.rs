@@ -53,6 +53,7 @@ const NET: &[Wanted] = &[
             ("TCPReqQFullDoCookies", "TCPReqQFullDoCookies"),
             ("TCPReqQFullDrop", "TCPReqQFullDrop"),
             ("TCPToZeroWindowAdv", "TCPToZeroWindowAdv"),
+            ("TCPWinProbe", "TCPWinProbe"),
         ],
     },
     Wanted {

@@ -267,6 +267,11 @@ pub const PROBES: &[Probe] = &[
     ),
     // As with threads: who ends tells its whole life at once.
     Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", OF_SOCKET, "connections that have ended") },
+    hook(
+        "tcp_cong_state_set",
+        OF_SOCKET,
+        "how long connections recover from loss; it counts as other limits of theirs",
+    ),
     hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {

@@ -253,7 +253,7 @@ impl Kernel {
                 Some(exit::SOCKET) => {
                     let Some(record) = socket(&mut bytes) else { continue };
                     self.sockets.observe(&record, &self.interval);
-                    self.pending.sockets.extend(self.sockets.row(&record));
+                    self.pending.sockets.extend(self.sockets.row(&record, self.tick_ns));
                 }
                 _ => {}
             }
@@ -378,7 +378,7 @@ impl Kernel {
             self.read_holders()?;
         }
         for record in &records {
-            self.pending.sockets.extend(self.sockets.row(record));
+            self.pending.sockets.extend(self.sockets.row(record, self.tick_ns));
         }
         self.sockets.end_pass();
         let namespaces: Vec<_> = self.namespaces.members().collect();

@@ -4,6 +4,7 @@ use profiler_common::tcp;
 
 use crate::batch::{SocketRow, Timestamp};
 use crate::model::host::add_each;
+use crate::model::limit::Limits;
 use crate::model::quality::Quality;
 use crate::model::time::{Recent, Reset, Tally};
 
@@ -52,6 +53,12 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// The peer's address, without the port.
+    #[must_use]
+    pub fn peer_host(&self) -> &str {
+        self.row.peer.rsplit_once(':').map_or(&self.row.peer, |(host, _)| host)
+    }
+
     /// Whether it waits for connections, or did before it was closed.
     #[must_use]
     pub fn is_listener(&self) -> bool {
@@ -72,6 +79,8 @@ pub struct SocketUse {
     pub retransmits: u64,
     /// Packets or connections dropped.
     pub drops: u64,
+    /// Time by what limited it.
+    pub limits: Limits,
 }
 
 impl Reset for SocketUse {}
@@ -83,6 +92,7 @@ impl Tally<SocketRow> for SocketUse {
         self.segments_out += row.segments_out;
         self.retransmits += row.retransmits;
         self.drops += row.drops;
+        self.limits.add(&Limits(row.limits.unwrap_or_default()));
     }
 }
 
@@ -93,6 +103,7 @@ impl Tally<SocketUse> for SocketUse {
         self.segments_out += other.segments_out;
         self.retransmits += other.retransmits;
         self.drops += other.drops;
+        self.limits.add(&other.limits);
     }
 }
 

@@ -111,6 +111,8 @@ pub fn same_as_ss<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> SocketRow {
     assert_eq!(u64::from(row.receive_queue_bytes), told.receive_queue, "Recv-Q");
     assert_eq!(u64::from(row.send_queue_bytes), told.send_queue, "Send-Q");
     assert_eq!(u64::from(row.send_window_bytes), told.number("snd_wnd"), "snd_wnd");
+    assert_eq!(row.unsent_bytes.map(u64::from), Some(told.number("notsent")), "notsent");
+    assert_eq!(row.send_buffer_bytes.map(u64::from), Some(told.memory("tb")), "tb");
     if told.number("ssthresh") != 0 {
         assert_eq!(u64::from(row.ssthresh), told.number("ssthresh"), "ssthresh");
     }

@@ -161,6 +161,7 @@ pub const GUESTS: &[Guest] = &[
             absent("contention_end", "does not have the tracepoint"),
             absent("contention_begin", "does not have the tracepoint"),
             absent("writeback_dirty_folio", "does not have the tracepoint"),
+            absent("tcp_cong_state_set", "does not have the tracepoint"),
             NO_STARTS,
             SOCKETLESS_RESETS,
         ],
