@@ -11,6 +11,7 @@ mod file;
 mod grid;
 mod limit;
 mod path;
+mod peer;
 mod process;
 mod state;
 mod syscall;
@@ -51,6 +52,8 @@ pub enum Table {
     Paths,
     /// One row per connection.
     Connections,
+    /// One row per network namespace and address that connections lead to.
+    Peers,
     /// One row per listening socket.
     Listeners,
     /// One row per process and system call.
@@ -59,7 +62,7 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -72,6 +75,7 @@ impl Table {
         Self::Files,
         Self::Paths,
         Self::Connections,
+        Self::Peers,
         Self::Listeners,
         Self::Syscalls,
     ];
@@ -92,6 +96,7 @@ impl Table {
             Self::Files => "files",
             Self::Paths => "paths",
             Self::Connections => "connections",
+            Self::Peers => "peers",
             Self::Listeners => "listeners",
             Self::Syscalls => "syscalls",
         }
@@ -113,6 +118,7 @@ impl Table {
             Self::Files => "Files",
             Self::Paths => "Files one by one",
             Self::Connections => "Connections",
+            Self::Peers => "Connections by peer",
             Self::Listeners => "Listeners",
             Self::Syscalls => "System calls",
         }
@@ -163,6 +169,8 @@ pub enum Subject {
     Path(FileKey, ProcessKey, u32),
     /// A socket by cookie.
     Socket(u64),
+    /// A network namespace and an address that connections lead to.
+    Peer(u32, String),
     /// A process and [`profiler_common::syscall::call_key`]: the call and the kind of file that it is made on.
     Syscall(ProcessKey, u32),
 }
@@ -181,7 +189,7 @@ impl Subject {
             | Self::Path(_, key, _)
             | Self::Syscall(key, _) => Some(*key),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
-            Self::Disk(..) | Self::DiskSize(..) | Self::Journal(_) | Self::Group(..) => None,
+            Self::Disk(..) | Self::DiskSize(..) | Self::Journal(_) | Self::Group(..) | Self::Peer(..) => None,
         }
     }
 }
@@ -242,6 +250,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Files => of::<file::Files>(),
         Table::Paths => of::<path::Paths>(),
         Table::Connections => of::<tcp::Connections>(),
+        Table::Peers => of::<peer::Peers>(),
         Table::Listeners => of::<tcp::Listeners>(),
         Table::Syscalls => of::<syscall::Syscalls>(),
     }
@@ -271,6 +280,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Paths => fill::<path::Paths>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),
+        Table::Peers => fill::<peer::Peers>(&ctx, table, scope, max),
         Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),
         Table::Syscalls => fill::<syscall::Syscalls>(&ctx, table, scope, max),
     }

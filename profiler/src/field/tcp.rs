@@ -31,7 +31,7 @@ impl Limited for SocketView<'_> {
 }
 
 /// Old ones, those of other network namespaces, those that came and went, those that have ended.
-const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
+pub(super) const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
 
 const CONNECTIONS: &[Field<Connections>] = &[
     field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),

@@ -179,6 +179,7 @@ fn subject_json(subject: &Subject) -> Json {
             json!({ "table": "paths", "file": file, "process": process, "kind": kind })
         }
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),
+        Subject::Peer(netns, host) => json!({ "table": "peers", "netns": netns, "host": host }),
         Subject::Syscall(process, key) => json!({ "table": "syscalls", "process": process, "key": key }),
     }
 }

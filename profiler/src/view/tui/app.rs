@@ -168,7 +168,7 @@ impl App {
             }
             Screen::Files => vec![List::Rows(Table::Files), List::Rows(Table::Paths)],
             // Connections first: they are what keys act on unless asked otherwise.
-            Screen::Tcp => vec![List::Rows(Table::Connections), List::Rows(Table::Listeners)],
+            Screen::Tcp => [Table::Connections, Table::Peers, Table::Listeners].map(List::Rows).into(),
             Screen::Syscalls => vec![List::Rows(Table::Syscalls)],
         }
     }

@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -34,6 +34,7 @@ impl List {
             Self::Rows(Table::DiskSizes) => 12,
             Self::Rows(Table::Paths) => 13,
             Self::Rows(Table::Journals) => 14,
+            Self::Rows(Table::Peers) => 15,
         }
     }
 

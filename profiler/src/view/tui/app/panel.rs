@@ -57,7 +57,8 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         | Subject::Journal(_)
         | Subject::File(..)
         | Subject::Path(..)
-        | Subject::Socket(_) => None,
+        | Subject::Socket(_)
+        | Subject::Peer(..) => None,
     }
 }
 

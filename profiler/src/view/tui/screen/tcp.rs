@@ -1,4 +1,4 @@
-//! Listeners on top, as long as there are any, and connections below.
+//! Listeners on top, as long as there are any, and connections below, one by one or by peer.
 
 use ratatui::layout::Rect;
 
@@ -15,12 +15,13 @@ pub const PAGE: Page = Page { name: "TCP", place, draw: draw_stack };
 /// A third at most, so that connections keep most of the screen.
 const LISTENERS_SHARE: u16 = 3;
 
-fn place(body: Rect, view: &View, _: &App) -> Placement {
+fn place(body: Rect, view: &View, app: &App) -> Placement {
     let listeners = view.grid(Table::Listeners).map_or(0, |grid| grid.total);
     let wanted = u16::try_from(listeners).unwrap_or(u16::MAX).saturating_add(TABLE_HEAD);
     let height = if listeners == 0 { 0 } else { wanted.min((body.height / LISTENERS_SHARE).max(TABLE_HEAD + 1)) };
     let (top, rest) = split_top(body, height);
-    let mut lists = vec![(List::Rows(Table::Connections), rest)];
+    let below = if app.active() == List::Rows(Table::Peers) { Table::Peers } else { Table::Connections };
+    let mut lists = vec![(List::Rows(below), rest)];
     if height > 0 {
         lists.push((List::Rows(Table::Listeners), top));
     }
