@@ -12,6 +12,7 @@ pub(crate) mod kernel {
     pub mod taskstats;
     mod trace;
 
+    mod counter;
     mod disk;
     mod doctor;
     mod file;
