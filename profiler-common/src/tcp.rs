@@ -42,6 +42,33 @@ pub mod state {
     pub const SYN_RECV: u32 = 3;
 }
 
+/// Why connects fail, by the error that the process is told.
+pub mod failure {
+    /// No local port was left for the peer (`EADDRNOTAVAIL`); the socket itself keeps no error.
+    pub const NO_PORT: u32 = 99;
+    /// Its process gave up before there was an answer (`ECANCELED`); the socket keeps no error.
+    pub const GIVEN_UP: u32 = 125;
+
+    /// Kinds of failures, with the errors that are one.
+    pub const FAILURES: [(&str, &[u32]); 6] = [
+        // ECONNREFUSED
+        ("refused", &[111]),
+        // ETIMEDOUT
+        ("timed out", &[110]),
+        // ENETUNREACH, EHOSTUNREACH
+        ("unreachable", &[101, 113]),
+        ("no port", &[NO_PORT]),
+        ("given up", &[GIVEN_UP]),
+        ("other", &[]),
+    ];
+
+    /// Index of a kind.
+    #[must_use]
+    pub fn kind(errno: u32) -> usize {
+        FAILURES.iter().position(|(_, errnos)| errnos.contains(&errno)).unwrap_or(FAILURES.len() - 1)
+    }
+}
+
 /// What is known of a socket since its birth, because we saw it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +81,7 @@ pub struct SocketOwner {
     pub connect_ns: u64,
     /// Process id.
     pub pid: u32,
-    /// `sk_err` with which the connect failed, else 0.
+    /// Error with which the connect failed (`sk_err`, or one of [`failure`]), else 0.
     pub connect_errno: u32,
     /// Name of the thread.
     pub comm: [u8; COMM_LEN],

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated as helpers;
 use profiler_common::file::{kind, kind_of_mode};
 use profiler_common::limit::chrono::BUSY;
 use profiler_common::lost::Lost;
-use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, state};
+use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, failure, state};
 
 use crate::emit::{self, lost};
 use crate::kernel::{
@@ -69,8 +69,7 @@ fn set_state<H: Hook>(hook: H) {
         (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, true),
         (state::SYN_SENT, state::ESTABLISHED) => connected(hook, socket, event::CONNECTED, 0),
         (state::SYN_SENT, state::CLOSE) => {
-            let errno = hook.read::<u32>(socket, offset!(sock_err));
-            connected(hook, socket, event::CONNECT_FAILED, errno);
+            connected(hook, socket, event::CONNECT_FAILED, failure_of(hook, socket));
         }
         // A child of a listener, in the soft interrupt of its peer's packet: nobody's system call.
         (state::SYN_RECV, state::ESTABLISHED) => {
@@ -104,6 +103,17 @@ fn connected<H: Hook>(hook: H, socket: Object, event: u32, errno: u32) {
             (*owner).connect_errno = errno;
         }
     }
+}
+
+/// Why a connect failed. Without a local port it was not even tried; with one, and no error, nobody waits for it any more.
+#[inline(always)]
+fn failure_of<H: Hook>(hook: H, socket: Object) -> u32 {
+    let errno = hook.read::<u32>(socket, offset!(sock_err));
+    let tcp = hook.tcp(socket);
+    if errno != 0 || tcp.is_null() {
+        return errno;
+    }
+    if hook.read::<u16>(tcp, offset!(sock_sport)) == 0 { failure::NO_PORT } else { failure::GIVEN_UP }
 }
 
 /// What a socket says for the last time.

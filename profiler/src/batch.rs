@@ -357,7 +357,7 @@ pub struct SocketRow {
     pub opened: Option<Timestamp>,
     /// SYN sent → established or given up, nanoseconds.
     pub connect_ns: Option<u64>,
-    /// Errno with which its connect failed.
+    /// Error with which its connect failed; [`profiler_common::tcp::failure`] has those that the socket does not keep.
     pub connect_errno: Option<u32>,
     /// Bytes sent in the interval, repeats included.
     pub sent_bytes: u64,

@@ -6,6 +6,7 @@
 pub(crate) mod kernel {
     pub mod child;
     pub mod clock;
+    mod connect;
     pub mod device;
     pub mod network;
     pub mod observe;

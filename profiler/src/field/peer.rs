@@ -11,6 +11,7 @@ use super::grid::{Ctx, Field, Grid, Need, OPENS, field, needs};
 use super::limit::{self, Limited};
 use super::tcp::ROWS;
 use super::{Scope, Subject, Value};
+use crate::model::connect::Failures;
 use crate::model::limit::Limits;
 use crate::model::tcp::SocketUse;
 use crate::model::time::Tally as _;
@@ -19,11 +20,13 @@ use crate::model::time::Tally as _;
 pub(super) struct Peers;
 
 /// All connections to one host.
+#[derive(Default)]
 pub(super) struct Peer<'a> {
     netns: u32,
     host: &'a str,
     connections: u64,
     usage: SocketUse,
+    failures: Failures,
     /// What limited at least one of them is known.
     is_told: bool,
 }
@@ -58,6 +61,27 @@ const FIELDS: &[Field<Peers>] = &[
             ctx.per_second(row.usage.retransmits)
         }),
     ),
+    needs(
+        OPENS,
+        field("net.connect_failures", "FAILED", 6, 60, "Connects that failed, over the window.", |row, _| {
+            Value::Count(row.failures.total())
+        }),
+    ),
+    needs(
+        OPENS,
+        field(
+            "net.connect_failure",
+            "MOSTLY",
+            16,
+            100,
+            "Why most of them did, and how many: refused, timed out, unreachable, no port (none was left here), given up (by \
+             their process).",
+            |row, _| match row.failures.by_kind().first() {
+                Some((name, count)) => Value::Text(format!("{name} {count}")),
+                None => Value::None,
+            },
+        ),
+    ),
     field("net.netns", "NETNS", 12, 80, "Network namespace.", |row, ctx| Value::Text(ctx.model.namespace(row.netns))),
     limit::share::<_, HANDSHAKE>(),
     limit::share::<_, APPLICATION>(),
@@ -85,10 +109,11 @@ impl Grid for Peers {
                 continue;
             }
             let (netns, host) = (socket.row.netns, socket.peer_host());
-            let none = || Peer { netns, host, connections: 0, usage: SocketUse::default(), is_told: false };
+            let none = || Peer { netns, host, ..Peer::default() };
             let peer = peers.entry((netns, host)).or_insert_with(none);
             peer.connections += 1;
             peer.usage.absorb(ctx.of(&socket.usage));
+            peer.failures.add(&socket.usage.sum.failures);
             peer.is_told |= socket.row.limits.is_some();
         }
         let subject = |((netns, host), row): ((u32, &str), _)| (Subject::Peer(netns, host.to_owned()), row);

@@ -6,6 +6,8 @@ use profiler_common::limit::{
     APPLICATION, CONGESTION_WINDOW, FLIGHT, HANDSHAKE, PACING, QUEUE, RECEIVE_WINDOW, RECOVERY, SEND_BUFFER,
 };
 
+use profiler_common::tcp::failure::{FAILURES, kind};
+
 use super::grid::{Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, SOCKETS, THREADS, field, heaviest_first, needs};
 use super::limit::{self, Limited};
 use super::{Scope, Subject, Value};
@@ -99,6 +101,19 @@ const CONNECTIONS: &[Field<Connections>] = &[
             140,
             "SYN sent to established or given up; of connections that we opened and watched from the start.",
             |row, _| row.socket.row.connect_ns.map_or(Value::None, Value::Nanos),
+        ),
+    ),
+    needs(
+        OPENS,
+        field(
+            "net.connect_error",
+            "FAILED",
+            11,
+            160,
+            "Why its connect failed: refused, timed out, unreachable, no port (none was left here), given up (by its process).",
+            |row, _| {
+                row.socket.row.connect_errno.map_or(Value::None, |errno| Value::Text(FAILURES[kind(errno)].0.into()))
+            },
         ),
     ),
     needs(

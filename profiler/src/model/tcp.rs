@@ -3,6 +3,7 @@
 use profiler_common::tcp;
 
 use crate::batch::{SocketRow, Timestamp};
+use crate::model::connect::Failures;
 use crate::model::host::add_each;
 use crate::model::limit::Limits;
 use crate::model::quality::Quality;
@@ -81,6 +82,18 @@ pub struct SocketUse {
     pub drops: u64,
     /// Time by what limited it.
     pub limits: Limits,
+    /// Connects that failed.
+    pub failures: Failures,
+}
+
+/// A connect failed with an error.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectFailed(pub u32);
+
+impl Tally<ConnectFailed> for SocketUse {
+    fn absorb(&mut self, failed: &ConnectFailed) {
+        self.failures.count(failed.0);
+    }
 }
 
 impl Reset for SocketUse {}
@@ -104,6 +117,7 @@ impl Tally<SocketUse> for SocketUse {
         self.retransmits += other.retransmits;
         self.drops += other.drops;
         self.limits.add(&other.limits);
+        self.failures.add(&other.failures);
     }
 }
 
