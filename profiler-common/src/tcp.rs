@@ -90,9 +90,13 @@ pub struct SocketOwner {
     pub recovery: u32,
     /// What that clock said when the recovery under way began, plus 1; 0 if there is none.
     pub recovery_from: u32,
+    /// How often a segment was not acknowledged in time, and the state became Loss.
+    pub timeouts: u32,
+    /// How often loss was told by acknowledgements, and the state became Recovery.
+    pub recoveries: u32,
 }
 
-const _: () = assert!(size_of::<SocketOwner>() == 56);
+const _: () = assert!(size_of::<SocketOwner>() == 64);
 
 /// One socket. Byte and segment counts only grow; the rest is its state at [`Self::at_ns`].
 #[repr(C)]
@@ -178,7 +182,7 @@ pub struct SocketRecord {
     pub queue_paces: u8,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 248);
+const _: () = assert!(size_of::<SocketRecord>() == 256);
 
 /// Who holds a TCP socket, one per descriptor, from the iterator over open files.
 #[repr(C)]

@@ -402,6 +402,10 @@ pub struct SocketRow {
     pub limits: Option<[u64; LIMITS]>,
     /// Limit of the bytes in its send queue and what the kernel needs for them; `None` in captures from before it was recorded.
     pub send_buffer_bytes: Option<u32>,
+    /// Timeouts (RTO) in the interval; `None` in captures from before it was recorded.
+    pub timeouts: Option<u64>,
+    /// Fast recoveries that began in the interval; `None` in captures from before it was recorded.
+    pub recoveries: Option<u64>,
     /// Bytes written and not yet sent: a part of its send queue; `None` in captures from before it was recorded.
     pub unsent_bytes: Option<u32>,
 }

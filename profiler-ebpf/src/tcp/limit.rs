@@ -11,8 +11,10 @@ use crate::maps::SOCKETS;
 
 hook!("tcp_cong_state_set", tcp_cong_state_set, tcp_cong_state_set_raw, set_congestion_state);
 
-/// `TCP_CA_Recovery`; the next, and last, is `TCP_CA_Loss`.
+/// `TCP_CA_Recovery`
 const RECOVERY: u8 = 3;
+/// `TCP_CA_Loss`, the last.
+const LOSS: u8 = 4;
 /// `TSQ_THROTTLED` is bit 0.
 const THROTTLED: u64 = 1;
 /// `SK_PACING_FQ`
@@ -23,9 +25,14 @@ const PACED_BY_QUEUE: u32 = 2;
 #[inline(always)]
 fn set_congestion_state<H: Hook>(hook: H) {
     let socket = hook.object::<0>();
-    let recovers = hook.arg::<1>() as u8 >= RECOVERY;
+    let state = hook.arg::<1>() as u8;
+    let recovers = state >= RECOVERY;
     let Some(owner) = SOCKETS.get_ptr_mut(hook.cookie(socket)) else { return };
-    let from = unsafe { (*owner).recovery_from };
+    let from = unsafe {
+        (*owner).timeouts += u32::from(state == LOSS);
+        (*owner).recoveries += u32::from(state == RECOVERY);
+        (*owner).recovery_from
+    };
     if recovers == (from != 0) {
         return;
     }

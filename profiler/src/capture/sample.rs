@@ -296,6 +296,8 @@ fn any_socket(random: &mut Random) -> SocketRow {
         limits: random.maybe(Random::ints),
         send_buffer_bytes: random.maybe(Random::int32),
         unsent_bytes: random.maybe(Random::int32),
+        timeouts: random.maybe(Random::int),
+        recoveries: random.maybe(Random::int),
     }
 }
 

@@ -258,6 +258,8 @@ columns! {
         34 => limits: Option<[u64; 9]> as Plain,
         35 => send_buffer_bytes: Option<u32> as Plain,
         36 => unsent_bytes: Option<u32> as Plain,
+        37 => timeouts: Option<u64> as Plain,
+        38 => recoveries: Option<u64> as Plain,
     }
 
     PressureRow = 6 {

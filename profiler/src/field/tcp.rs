@@ -8,7 +8,9 @@ use profiler_common::limit::{
 
 use profiler_common::tcp::failure::{FAILURES, kind};
 
-use super::grid::{Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, SOCKETS, THREADS, field, heaviest_first, needs};
+use super::grid::{
+    Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, RECOVERIES, SOCKETS, THREADS, field, heaviest_first, needs,
+};
 use super::limit::{self, Limited};
 use super::{Scope, Subject, Value};
 use crate::model::limit::Limits;
@@ -34,6 +36,9 @@ impl Limited for SocketView<'_> {
 
 /// Old ones, those of other network namespaces, those that came and went, those that have ended.
 pub(super) const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
+
+/// In captures from before it was recorded.
+const UNTOLD: Value = Value::Unknown("not recorded");
 
 const CONNECTIONS: &[Field<Connections>] = &[
     field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
@@ -75,6 +80,28 @@ const CONNECTIONS: &[Field<Connections>] = &[
     field("net.retransmits", "RETR", 6, 120, "Segments sent again since the socket's birth.", |row, _| {
         Value::Count(row.socket.row.total.retransmits)
     }),
+    needs(
+        RECOVERIES,
+        field(
+            "net.timeouts",
+            "RTO",
+            4,
+            140,
+            "Segments that were not acknowledged in time, over the window: each a pause of 200 ms and more.",
+            |row, _| row.socket.row.timeouts.map_or(UNTOLD, |_| Value::Count(row.socket.usage.sum.timeouts)),
+        ),
+    ),
+    needs(
+        RECOVERIES,
+        field(
+            "net.recoveries",
+            "FAST",
+            4,
+            140,
+            "Fast recoveries over the window: losses that acknowledgements told of.",
+            |row, _| row.socket.row.recoveries.map_or(UNTOLD, |_| Value::Count(row.socket.usage.sum.recoveries)),
+        ),
+    ),
     field("net.cwnd", "CWND", 5, 110, "Congestion window, segments.", |row, _| {
         Value::Count(row.socket.row.cwnd.into())
     }),

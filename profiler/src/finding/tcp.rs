@@ -55,6 +55,17 @@ struct Peer<'a> {
     retransmits: u64,
 }
 
+impl Peer<'_> {
+    /// Pauses of 200 ms and more, if they are known.
+    fn timeouts(&self, model: &Model) -> String {
+        let is_told = self.sockets.iter().all(|(_, socket)| socket.row.timeouts.is_some());
+        if !is_told || model.quality.is_missing("tcp_cong_state_set") {
+            return "?".into();
+        }
+        self.sockets.iter().map(|(_, socket)| socket.usage.sum.timeouts).sum::<u64>().to_string()
+    }
+}
+
 fn loss(model: &Model) -> Vec<Finding> {
     let mut peers = BTreeMap::<(u32, &str), Peer<'_>>::new();
     let connections = model.sockets.iter().filter(|(cookie, socket)| **cookie != OTHER_SOCKET && !socket.is_listener());
@@ -95,9 +106,10 @@ fn loss_to(model: &Model, host: &str, peer: &Peer<'_>) -> Option<Finding> {
         impact: lost,
         evidence: vec![
             format!(
-                "{} of {} segments were sent again, connections: {}",
+                "{} of {} segments were sent again, {} timeouts, connections: {}",
                 peer.retransmits,
                 peer.segments_out,
+                peer.timeouts(model),
                 peer.sockets.len()
             ),
             format!(

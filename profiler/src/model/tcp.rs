@@ -84,6 +84,10 @@ pub struct SocketUse {
     pub limits: Limits,
     /// Connects that failed.
     pub failures: Failures,
+    /// Timeouts (RTO), as far as they are known.
+    pub timeouts: u64,
+    /// Fast recoveries, as far as they are known.
+    pub recoveries: u64,
 }
 
 /// A connect failed with an error.
@@ -106,6 +110,8 @@ impl Tally<SocketRow> for SocketUse {
         self.retransmits += row.retransmits;
         self.drops += row.drops;
         self.limits.add(&Limits(row.limits.unwrap_or_default()));
+        self.timeouts += row.timeouts.unwrap_or_default();
+        self.recoveries += row.recoveries.unwrap_or_default();
     }
 }
 
@@ -118,6 +124,8 @@ impl Tally<SocketUse> for SocketUse {
         self.drops += other.drops;
         self.limits.add(&other.limits);
         self.failures.add(&other.failures);
+        self.timeouts += other.timeouts;
+        self.recoveries += other.recoveries;
     }
 }
 

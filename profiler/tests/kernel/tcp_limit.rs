@@ -100,16 +100,29 @@ pub fn write(connection: &mut TcpStream, bytes: usize) {
     }
 }
 
+/// Whether this kernel tells of recovery.
+pub fn sees_recovery() -> bool {
+    absent().iter().all(|probe| probe != "tcp_cong_state_set")
+}
+
 /// Time of the client's connection by limit, over all intervals: what `ss` has of it, it has as well.
 #[track_caller]
 fn limits_of(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) -> [u64; LIMITS] {
     let seen = observe(&every(100), || {
         let (server, (client, took_ns)) = workload();
         let [_, told] = quiet(cable, PORT);
-        (server, client, took_ns, told)
+        let counters = cable.client.counters();
+        let recoveries = counters["TcpExtTCPSackRecovery"] + counters["TcpExtTCPRenoRecovery"];
+        (server, client, took_ns, told, recoveries)
     });
     seen.assert_counts_whole();
-    let (_, _, took_ns, told) = &seen.said;
+    let (_, _, took_ns, told, recoveries) = &seen.said;
+    if sees_recovery() {
+        let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|row| row.netns == cable.client.inode());
+        let ours: u64 = rows.map(|row| row.recoveries.unwrap()).sum();
+        figure_of_test("fast recoveries = nstat", format!("{ours} = {recoveries}"));
+        assert_eq!(ours, *recoveries);
+    }
     let limits = same_as_ss(&seen, cable.client.inode(), told);
     assert!(limits.iter().sum::<u64>() >= *took_ns, "{limits:?} {took_ns}");
     limits
@@ -185,7 +198,7 @@ fn a_full_path_limits_by_congestion_window_and_recovery() {
         (server, writer(&cable.client, PORT, |connection| write(connection, 3 << 20)))
     });
     assert!(of_busy(&limits, CONGESTION_WINDOW) + of_busy(&limits, RECOVERY) > 0.5, "{limits:?}");
-    assert!(limits[RECOVERY] > 0 || absent().iter().any(|probe| probe == "tcp_cong_state_set"), "{limits:?}");
+    assert_eq!(limits[RECOVERY] > 0, sees_recovery(), "{limits:?}");
     if let Some(trace) = trace {
         let (episodes, truth_ns) = recoveries(&trace);
         figure_of_test(

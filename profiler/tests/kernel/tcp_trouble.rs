@@ -10,6 +10,7 @@ use crate::kernel::child::fork;
 use crate::kernel::network::{Cable, SERVER, own_counters};
 use crate::kernel::observe::{Seen, every, figure_of_test, observe, once, until};
 use crate::kernel::tcp::{ask, listen, quiet, same_as_ss, send, serve};
+use crate::kernel::tcp_limit::sees_recovery;
 use crate::kernel::trace::Trace;
 
 const PORT: u16 = 7002;
@@ -65,11 +66,19 @@ fn lost_segments_are_counted_like_nstat_and_ss() {
         });
         cable.mend();
         let told = quiet(&cable, PORT);
-        (server, client, told, Counters::now(&cable).grown(&before, "TcpRetransSegs"))
+        let after = Counters::now(&cable);
+        let timeouts = cable.client.counters()["TcpExtTCPTimeouts"];
+        (server, client, told, [after.grown(&before, "TcpRetransSegs"), timeouts])
     });
-    let (_, _, [at_server, at_client], truth) = &seen.said;
+    let (_, _, [at_server, at_client], [truth, timeouts]) = &seen.said;
     let row = same_as_ss(&seen, cable.client.inode(), at_client);
     assert!(row.total.retransmits >= 3, "{row:?}");
+    if sees_recovery() {
+        let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|other| other.netns == row.netns);
+        let ours: u64 = rows.map(|row| row.timeouts.unwrap()).sum();
+        figure_of_test("timeouts = TCPTimeouts", format!("{ours} = {timeouts}"));
+        assert_eq!(ours, *timeouts);
+    }
     same_as_ss(&seen, cable.server.inode(), at_server);
     same_retransmits(&seen, trace.as_ref(), *truth);
     seen.assert_counts_whole();

@@ -122,6 +122,8 @@ impl Known {
             retransmits: growth_wrapping(&mut last.retransmits, record.retransmits).into(),
             drops: growth_wrapping(&mut last.drops, record.drops).into(),
             limits: self.limits.grown(record, tick_ns),
+            timeouts: Some(growth_wrapping(&mut last.owner.timeouts, record.owner.timeouts).into()),
+            recoveries: Some(growth_wrapping(&mut last.owner.recoveries, record.owner.recoveries).into()),
             local: self.local.clone(),
             peer: self.peer.clone(),
             ..state_of(record)
