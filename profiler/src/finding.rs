@@ -9,6 +9,7 @@ use crate::model::bound::OTHER_PROCESS;
 use crate::model::host::busy_ratio;
 use crate::model::process::Process;
 
+mod connect;
 mod disk;
 mod file;
 mod limit;
@@ -114,6 +115,7 @@ pub const DETECTORS: &[Detector] = &[
     limit::SMALL_SEND_BUFFER,
     limit::FULL_WAY,
     tcp::OVERFLOW,
+    connect::NO_PORT_LEFT,
     task::RUN_QUEUE,
     task::THROTTLED,
     task::SATURATED,
@@ -328,6 +330,6 @@ mod tests {
         let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
         model.apply(&batch(0));
         let ids: Vec<_> = undecided(&model).into_iter().map(|(detector, why)| (detector.id, why)).collect();
-        assert_eq!(ids, ["N1", "N4", "N5", "N6", "N8"].map(|id| (id, "the probe iter_tcp is missing".into())));
+        assert_eq!(ids, ["N1", "N4", "N5", "N6", "N8", "N12"].map(|id| (id, "the probe iter_tcp is missing".into())));
     }
 }

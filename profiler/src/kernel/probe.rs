@@ -270,7 +270,7 @@ pub const PROBES: &[Probe] = &[
     hook(
         "tcp_cong_state_set",
         OF_SOCKET,
-        "how long connections recover from loss; it counts as other limits of theirs",
+        "timeouts and fast recoveries of connections; time in them counts as other limits",
     ),
     hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use profiler::finding::all;
 use profiler_common::tcp::{event, failure};
 
 use crate::kernel::child::{Child, fork};
@@ -106,4 +107,9 @@ fn failed_connects_are_told_by_the_error_of_the_process() {
     figure_of_test("failed, of the host", format!("{counted}, {count}"));
     assert!(counted == 6 && count >= 6, "{counted} {count}");
     seen.assert_counts_whole();
+    let found: Vec<_> = all(&model).into_iter().filter(|finding| finding.id == "N12").collect();
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    let is_named = |(pid, _): &&(u32, u64)| finding.victims.iter().any(|victim| victim.contains(&format!("({pid})")));
+    let named: Vec<_> = seen.said.iter().filter(is_named).map(|(_, errno)| *errno).collect();
+    assert_eq!(named, [u64::from(failure::NO_PORT)], "{finding:?}");
 }
