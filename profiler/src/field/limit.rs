@@ -7,7 +7,7 @@ use super::grid::{Ctx, Field, Grid, OPENS, RECOVERIES, field, needs};
 use crate::model::limit::Limits;
 
 /// Narrower terminals have the verdict alone.
-const WIDE: u16 = 240;
+const WIDE: u16 = 180;
 
 /// Why it is not known what limits a connection.
 const UNTOLD: &str = "not recorded, or the length of the kernel's clock tick is not known";

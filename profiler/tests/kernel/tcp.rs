@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 
 use profiler::batch::SocketRow;
+use profiler_common::limit::HANDSHAKE;
 use profiler_common::tcp::state;
 
 use crate::kernel::child::{Child, Parent, fork};
@@ -188,6 +189,10 @@ fn a_connection_within_one_interval_has_all_its_bytes() {
         assert!(is_right, "{row:?}");
     }
     assert!(asked[0].acked_bytes >= REQUEST && answered[0].acked_bytes >= ANSWER);
+    // All of its life is told, too.
+    assert_eq!(asked[0].limits.map(|limits| limits[HANDSHAKE]), asked[0].connect_ns);
+    assert!(asked[0].limits.unwrap().iter().sum::<u64>() > asked[0].connect_ns.unwrap());
+    assert_eq!(answered[0].limits.map(|limits| limits[HANDSHAKE]), Some(0));
 }
 
 #[test]

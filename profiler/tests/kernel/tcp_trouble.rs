@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 
+use profiler_common::limit::HANDSHAKE;
 use profiler_common::tcp::event;
 
 use crate::kernel::child::fork;
@@ -113,6 +114,8 @@ fn lost_handshakes_are_counted_like_nstat() {
     let mine: Vec<_> = rows.filter(|row| row.owner.is_some_and(|owner| owner.pid == pid)).collect();
     let connect_ns = mine.iter().filter_map(|row| row.connect_ns).max();
     assert!(connect_ns.is_some_and(|ns| ns >= 1_000_000_000), "the first SYN waits a second: {mine:?}");
+    let handshake_ns: u64 = mine.iter().map(|row| row.limits.unwrap()[HANDSHAKE]).sum();
+    assert_eq!(Some(handshake_ns), connect_ns, "over all intervals");
 }
 
 #[test]

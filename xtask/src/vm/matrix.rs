@@ -98,6 +98,7 @@ const ROWS: &[&str] = &[
     "syscall::strace",
     "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
     "tcp::an_open_connection",
+    "tcp_limit::a_slow_reader",
     "tcp_trouble::refused",
     "doctor::",
 ];
@@ -121,6 +122,10 @@ const SLOW: &[&str] = &[
     "operation::direct",
     "path::many",
     "path::operations",
+    "counter::handshakes",
+    "tcp_limit::a_full",
+    "tcp_limit::a_small",
+    "tcp_limit::an_application",
     "tcp_trouble::lost_handshakes",
     // Each way into the page cache, but for reads of a page.
     "page::a_mapping",

@@ -57,6 +57,13 @@ fn journals_below_the_disks() {
 }
 
 #[test]
+fn connections_by_peer_where_those_one_by_one_were() {
+    let mut session = live((250, 20));
+    press(&mut session, "5]");
+    shot("peers", &session);
+}
+
+#[test]
 fn a_healthy_host_has_no_findings() {
     let batches: Vec<_> = (0..14).map(batch).collect();
     let idle = crate::model::fixture::model(Window::Recent, &batches);
