@@ -9,6 +9,7 @@ pub mod file;
 pub mod hist;
 pub mod journal;
 pub mod kfunc;
+pub mod limit;
 pub mod lost;
 pub mod offset;
 pub mod syscall;

@@ -52,7 +52,7 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::CallLatency, "call_latency", "sampled latencies"),
     (Lost::Request, "request", "device time of some block requests"),
     (Lost::Disk, "disk", "requests of some devices"),
-    (Lost::Socket, "socket", "owner and connect latency of some connections"),
+    (Lost::Socket, "socket", "owner, connect latency and recovery of some connections"),
     (Lost::ClockSkew, "clock_skew", "waits for which the scheduler's clocks disagreed"),
     (Lost::Read, "read", "records whose kernel memory could not be read"),
     (Lost::DiskOwner, "disk_owner", "who some block requests are for"),

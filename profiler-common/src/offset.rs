@@ -7,7 +7,7 @@ pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! offsets {
     ($($name:ident = $structure:literal . $member:literal,)*) => {
-        /// Byte offsets into kernel structs, of one-bit members bit offsets, or [`ABSENT`].
+        /// Byte offsets into kernel structs, of bit fields bit offsets, or [`ABSENT`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Offsets { $(
@@ -40,7 +40,8 @@ macro_rules! offsets {
     };
 }
 
-// A member path names each step; anonymous structs and unions are searched through. `a|b` reads whichever exists.
+// A member path names each step; anonymous structs and unions are searched through. `a|b` reads whichever exists. `a:2` is a
+// bit field of 2 bits, and `a:8` also a byte.
 offsets! {
     task_pid = "task_struct"."pid",
     task_tgid = "task_struct"."tgid",
@@ -190,4 +191,15 @@ offsets! {
     tcp_copied_seq = "tcp_sock"."copied_seq",
     tcp_write_seq = "tcp_sock"."write_seq",
     tcp_snd_una = "tcp_sock"."snd_una",
+    tcp_snd_nxt = "tcp_sock"."snd_nxt",
+    tcp_chrono_start = "tcp_sock"."chrono_start",
+    tcp_chrono_stat = "tcp_sock"."chrono_stat",
+    // A bit field until 6.12, a byte in 6.18.
+    tcp_chrono_type = "tcp_sock"."chrono_type:2|chrono_type:8",
+    tcp_wstamp = "tcp_sock"."tcp_wstamp_ns",
+    tcp_cwnd_limited = "tcp_sock"."is_cwnd_limited",
+    tcp_ca_state = "inet_connection_sock"."icsk_ca_state:5",
+    sock_sndbuf = "sock"."sk_sndbuf",
+    sock_tsq_flags = "sock"."sk_tsq_flags",
+    sock_pacing_status = "sock"."sk_pacing_status",
 }

@@ -1,6 +1,7 @@
 //! Row `tcp`: sockets as exported once per tick by an iterator, and once more when they are destroyed.
 
 use crate::COMM_LEN;
+use crate::limit::chrono::CHRONOS;
 
 /// Host-wide TCP events, as indexes into the kernel's counter array.
 pub mod event {
@@ -41,6 +42,33 @@ pub mod state {
     pub const SYN_RECV: u32 = 3;
 }
 
+/// Why connects fail, by the error that the process is told.
+pub mod failure {
+    /// No local port was left for the peer (`EADDRNOTAVAIL`); the socket itself keeps no error.
+    pub const NO_PORT: u32 = 99;
+    /// Its process gave up before there was an answer (`ECANCELED`); the socket keeps no error.
+    pub const GIVEN_UP: u32 = 125;
+
+    /// Kinds of failures, with the errors that are one.
+    pub const FAILURES: [(&str, &[u32]); 6] = [
+        // ECONNREFUSED
+        ("refused", &[111]),
+        // ETIMEDOUT
+        ("timed out", &[110]),
+        // ENETUNREACH, EHOSTUNREACH
+        ("unreachable", &[101, 113]),
+        ("no port", &[NO_PORT]),
+        ("given up", &[GIVEN_UP]),
+        ("other", &[]),
+    ];
+
+    /// Index of a kind.
+    #[must_use]
+    pub fn kind(errno: u32) -> usize {
+        FAILURES.iter().position(|(_, errnos)| errnos.contains(&errno)).unwrap_or(FAILURES.len() - 1)
+    }
+}
+
 /// What is known of a socket since its birth, because we saw it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,13 +81,22 @@ pub struct SocketOwner {
     pub connect_ns: u64,
     /// Process id.
     pub pid: u32,
-    /// `sk_err` with which the connect failed, else 0.
+    /// Error with which the connect failed (`sk_err`, or one of [`failure`]), else 0.
     pub connect_errno: u32,
     /// Name of the thread.
     pub comm: [u8; COMM_LEN],
+    /// Jiffies of [`crate::limit::chrono::BUSY`] in which it recovered from loss. In a map, those of the recovery under way are
+    /// missing.
+    pub recovery: u32,
+    /// What that clock said when the recovery under way began, plus 1; 0 if there is none.
+    pub recovery_from: u32,
+    /// How often a segment was not acknowledged in time, and the state became Loss.
+    pub timeouts: u32,
+    /// How often loss was told by acknowledgements, and the state became Recovery.
+    pub recoveries: u32,
 }
 
-const _: () = assert!(size_of::<SocketOwner>() == 48);
+const _: () = assert!(size_of::<SocketOwner>() == 64);
 
 /// One socket. Byte and segment counts only grow; the rest is its state at [`Self::at_ns`].
 #[repr(C)]
@@ -129,9 +166,23 @@ pub struct SocketRecord {
     pub accept_limit: u32,
     /// Packets dropped at this socket; of a listener, SYNs and handshakes refused.
     pub drops: u32,
+    /// Jiffies since its birth by [`crate::limit::chrono`], up to now (`tcp_sock.chrono_stat`).
+    pub chrono: [u32; CHRONOS],
+    /// Room for what is sent and not acknowledged, and for what is not sent, bytes (`sk_sndbuf`; `tb` of `ss -m`).
+    pub send_buffer: u32,
+    /// Bytes written by the application and not yet sent.
+    pub unsent: u32,
+    /// 1 if the last window that was sent used up the congestion window (`is_cwnd_limited`).
+    pub cwnd_limited: u8,
+    /// 1 if it may send no more until something of it has left this host (`TSQ_THROTTLED`).
+    pub throttled: u8,
+    /// 1 if what is not sent has to wait for its turn (`tcp_wstamp_ns` is to come).
+    pub paced: u8,
+    /// 1 if the queue of the device paces it (`fq`): what waits there, waits for its turn as well.
+    pub queue_paces: u8,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 216);
+const _: () = assert!(size_of::<SocketRecord>() == 256);
 
 /// Who holds a TCP socket, one per descriptor, from the iterator over open files.
 #[repr(C)]

@@ -3,14 +3,16 @@
 //! SAFETY: `bpf_skc_to_tcp_sock` proves the type of a socket before any of its TCP fields is read.
 
 mod exchange;
+mod limit;
 pub mod list;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::exchange::role;
 use profiler_common::file::{kind, kind_of_mode};
+use profiler_common::limit::chrono::BUSY;
 use profiler_common::lost::Lost;
-use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, state};
+use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, failure, state};
 
 use crate::emit::{self, lost};
 use crate::kernel::{
@@ -69,8 +71,7 @@ fn set_state<H: Hook>(hook: H) {
         (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, role::CLIENT),
         (state::SYN_SENT, state::ESTABLISHED) => connected(hook, socket, event::CONNECTED, 0),
         (state::SYN_SENT, state::CLOSE) => {
-            let errno = hook.read::<u32>(socket, offset!(sock_err));
-            connected(hook, socket, event::CONNECT_FAILED, errno);
+            connected(hook, socket, event::CONNECT_FAILED, failure_of(hook, socket));
         }
         // A child of a listener, in the soft interrupt of its peer's packet: nobody's system call.
         (state::SYN_RECV, state::ESTABLISHED) => {
@@ -106,6 +107,17 @@ fn connected<H: Hook>(hook: H, socket: Object, event: u32, errno: u32) {
     }
 }
 
+/// Why a connect failed. Without a local port it was not even tried; with one, and no error, nobody waits for it any more.
+#[inline(always)]
+fn failure_of<H: Hook>(hook: H, socket: Object) -> u32 {
+    let errno = hook.read::<u32>(socket, offset!(sock_err));
+    let tcp = hook.tcp(socket);
+    if errno != 0 || tcp.is_null() {
+        return errno;
+    }
+    if hook.read::<u16>(tcp, offset!(sock_sport)) == 0 { failure::NO_PORT } else { failure::GIVEN_UP }
+}
+
 /// What a socket says for the last time.
 #[repr(C)]
 struct LastSocket {
@@ -131,6 +143,7 @@ fn destroy<H: Hook>(hook: H) {
         (*to).socket = SocketRecord { ended: 1, owner, cookie, at_ns: now(), ..SocketRecord::default() };
         describe(hook, &mut (*to).socket, tcp);
         describe_tcp(hook, &mut (*to).socket, tcp);
+        limit::describe(hook, &mut (*to).socket, tcp, limit::chronos(hook, tcp));
     }
     last.submit();
 }
@@ -169,15 +182,19 @@ fn tcp_of(socket: Object) -> Option<Object> {
 fn export(meta: Object, tcp: Object) {
     let mut record = SocketRecord { at_ns: now(), ..SocketRecord::default() };
     record.cookie = TYPED.cookie(tcp);
+    let chronos = limit::chronos(TYPED, tcp);
     if SOCKETS.get_ptr(record.cookie).is_none() {
         // It was there before us: remember it, so that its end is reported.
-        let _ = SOCKETS.insert(record.cookie, SocketOwner::default(), BPF_NOEXIST.into());
+        let recovery_from = limit::recovery_from(TYPED, tcp, chronos[BUSY]);
+        let owner = SocketOwner { recovery_from, ..SocketOwner::default() };
+        let _ = SOCKETS.insert(record.cookie, owner, BPF_NOEXIST.into());
     }
     if let Some(owner) = SOCKETS.get_ptr(record.cookie) {
         record.owner = unsafe { *owner };
     }
     describe(TYPED, &mut record, tcp);
     describe_tcp(TYPED, &mut record, tcp);
+    limit::describe(TYPED, &mut record, tcp, chronos);
     emit::write(meta, &raw const record);
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use profiler_common::file::page::WAYS;
+use profiler_common::limit::LIMITS;
 use profiler_common::wait::WAITS;
 use profiler_common::{syscall, tcp};
 use serde::{Deserialize, Serialize};
@@ -288,7 +289,7 @@ pub struct SocketRow {
     pub opened: Option<Timestamp>,
     /// SYN sent → established or given up, nanoseconds.
     pub connect_ns: Option<u64>,
-    /// Errno with which its connect failed.
+    /// Error with which its connect failed; [`profiler_common::tcp::failure`] has those that the socket does not keep.
     pub connect_errno: Option<u32>,
     /// Bytes sent in the interval, repeats included.
     pub sent_bytes: u64,
@@ -328,6 +329,17 @@ pub struct SocketRow {
     pub accept_queue: u32,
     /// Listener: limit of the former.
     pub accept_limit: u32,
+    /// Time that passed since its last row, nanoseconds, by what limited it ([`profiler_common::limit`]). `None` of a listener,
+    /// where it is not known, and in captures from before it was recorded.
+    pub limits: Option<[u64; LIMITS]>,
+    /// Limit of the bytes in its send queue and what the kernel needs for them; `None` in captures from before it was recorded.
+    pub send_buffer_bytes: Option<u32>,
+    /// Timeouts (RTO) in the interval; `None` in captures from before it was recorded.
+    pub timeouts: Option<u64>,
+    /// Fast recoveries that began in the interval; `None` in captures from before it was recorded.
+    pub recoveries: Option<u64>,
+    /// Bytes written and not yet sent: a part of its send queue; `None` in captures from before it was recorded.
+    pub unsent_bytes: Option<u32>,
 }
 
 /// Counts since a socket's birth, as `ss -tin` shows them.

@@ -10,7 +10,9 @@ mod disk;
 mod exchange;
 mod file;
 mod grid;
+mod limit;
 mod path;
+mod peer;
 mod process;
 mod state;
 mod syscall;
@@ -53,6 +55,8 @@ pub enum Table {
     Paths,
     /// One row per connection.
     Connections,
+    /// One row per network namespace and address that connections lead to.
+    Peers,
     /// One row per listening socket.
     Listeners,
     /// One row per role, service or peer, and process.
@@ -63,7 +67,7 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -77,6 +81,7 @@ impl Table {
         Self::Files,
         Self::Paths,
         Self::Connections,
+        Self::Peers,
         Self::Listeners,
         Self::Exchanges,
         Self::Syscalls,
@@ -99,6 +104,7 @@ impl Table {
             Self::Files => "files",
             Self::Paths => "paths",
             Self::Connections => "connections",
+            Self::Peers => "peers",
             Self::Listeners => "listeners",
             Self::Exchanges => "exchanges",
             Self::Syscalls => "syscalls",
@@ -122,6 +128,7 @@ impl Table {
             Self::Files => "Files",
             Self::Paths => "Files one by one",
             Self::Connections => "Connections",
+            Self::Peers => "Connections by peer",
             Self::Listeners => "Listeners",
             Self::Exchanges => "Requests",
             Self::Syscalls => "System calls",
@@ -177,6 +184,8 @@ pub enum Subject {
     Socket(u64),
     /// Exchanges of a process with a service or peer.
     Exchange(ExchangeKey),
+    /// A network namespace and an address that connections lead to.
+    Peer(u32, String),
     /// A process and [`profiler_common::syscall::call_key`]: the call and the kind of file that it is made on.
     Syscall(ProcessKey, u32),
 }
@@ -196,7 +205,12 @@ impl Subject {
             | Self::Syscall(key, _) => Some(*key),
             Self::Exchange(key) => Some(key.process),
             Self::Socket(cookie) => model.sockets.get(cookie).and_then(|socket| socket.row.owner),
-            Self::Disk(..) | Self::DiskSize(..) | Self::Partition(..) | Self::Journal(_) | Self::Group(..) => None,
+            Self::Disk(..)
+            | Self::DiskSize(..)
+            | Self::Partition(..)
+            | Self::Journal(_)
+            | Self::Group(..)
+            | Self::Peer(..) => None,
         }
     }
 }
@@ -258,6 +272,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Files => of::<file::Files>(),
         Table::Paths => of::<path::Paths>(),
         Table::Connections => of::<tcp::Connections>(),
+        Table::Peers => of::<peer::Peers>(),
         Table::Listeners => of::<tcp::Listeners>(),
         Table::Exchanges => of::<exchange::Exchanges>(),
         Table::Syscalls => of::<syscall::Syscalls>(),
@@ -289,6 +304,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Files => fill::<file::Files>(&ctx, table, scope, max),
         Table::Paths => fill::<path::Paths>(&ctx, table, scope, max),
         Table::Connections => fill::<tcp::Connections>(&ctx, table, scope, max),
+        Table::Peers => fill::<peer::Peers>(&ctx, table, scope, max),
         Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),
         Table::Exchanges => fill::<exchange::Exchanges>(&ctx, table, scope, max),
         Table::Syscalls => fill::<syscall::Syscalls>(&ctx, table, scope, max),

@@ -9,9 +9,11 @@ use crate::model::bound::OTHER_PROCESS;
 use crate::model::host::busy_ratio;
 use crate::model::process::Process;
 
+mod connect;
 mod disk;
 mod exchange;
 mod file;
+mod limit;
 mod memory;
 mod operation;
 mod syscall;
@@ -110,7 +112,11 @@ pub const DETECTORS: &[Detector] = &[
     memory::RECLAIM,
     memory::FAULTS,
     tcp::LOSS,
+    limit::SLOW_RECEIVER,
+    limit::SMALL_SEND_BUFFER,
+    limit::FULL_WAY,
     tcp::OVERFLOW,
+    connect::NO_PORT_LEFT,
     exchange::THINKING,
     task::RUN_QUEUE,
     task::THROTTLED,
@@ -326,6 +332,9 @@ mod tests {
         let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
         model.apply(&batch(0));
         let ids: Vec<_> = undecided(&model).into_iter().map(|(detector, why)| (detector.id, why)).collect();
-        assert_eq!(ids, ["N1", "N8", "N20"].map(|id| (id, "the probe iter_tcp is missing".to_owned())));
+        assert_eq!(
+            ids,
+            ["N1", "N4", "N5", "N6", "N8", "N12", "N20"].map(|id| (id, "the probe iter_tcp is missing".into()))
+        );
     }
 }

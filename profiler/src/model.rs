@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::batch::{Batch, DiskRow, ExchangeKey, Fact, HostRow, Machine, ProcessKey, SocketRow};
 
 pub mod bound;
+pub mod connect;
 pub mod disk;
 pub mod exchange;
 pub mod file;
@@ -14,6 +15,7 @@ pub mod file;
 pub(crate) mod fixture;
 pub mod host;
 pub mod journal;
+pub mod limit;
 pub mod path;
 pub mod process;
 pub mod quality;
@@ -271,6 +273,10 @@ impl Model {
     fn apply_socket(&mut self, row: &SocketRow) {
         let socket = self.sockets.entry(row.cookie).or_default();
         socket.usage.add(row, self.window);
+        // The error stays in its rows until it is closed, or connects again.
+        if let Some(errno) = row.connect_errno.filter(|errno| socket.row.connect_errno != Some(*errno)) {
+            socket.usage.add(&tcp::ConnectFailed(errno), self.window);
+        }
         socket.seen = self.time.batches;
         socket.ended = row.ended.then_some(self.time.until);
         socket.row = row.clone();

@@ -6,12 +6,14 @@
 pub(crate) mod kernel {
     pub mod child;
     pub mod clock;
+    mod connect;
     pub mod device;
     pub mod network;
     pub mod observe;
     pub mod taskstats;
     mod trace;
 
+    mod counter;
     mod disk;
     mod doctor;
     pub mod exchange;
@@ -28,6 +30,7 @@ pub(crate) mod kernel {
     mod syscall;
     mod task;
     pub mod tcp;
+    pub mod tcp_limit;
     mod tcp_trouble;
     pub mod waterfall;
 }

@@ -339,6 +339,11 @@ fn any_socket(random: &mut Random) -> SocketRow {
         send_queue_bytes: random.int32(),
         accept_queue: random.int32(),
         accept_limit: random.int32(),
+        limits: random.maybe(Random::ints),
+        send_buffer_bytes: random.maybe(Random::int32),
+        unsent_bytes: random.maybe(Random::int32),
+        timeouts: random.maybe(Random::int),
+        recoveries: random.maybe(Random::int),
     }
 }
 

@@ -277,6 +277,11 @@ columns! {
         31 => send_queue_bytes: u32 as Plain,
         32 => accept_queue: u32 as Plain,
         33 => accept_limit: u32 as Plain,
+        34 => limits: Option<[u64; 9]> as Plain,
+        35 => send_buffer_bytes: Option<u32> as Plain,
+        36 => unsent_bytes: Option<u32> as Plain,
+        37 => timeouts: Option<u64> as Plain,
+        38 => recoveries: Option<u64> as Plain,
     }
 
     ExchangeRow = 23 {

@@ -98,6 +98,8 @@ pub(super) const HOLDERS: Need = Need { probe: "iter_task_file", why: "the probe
 pub(super) const OPENS: Need = Need { probe: "inet_sock_set_state", why: "the probe inet_sock_set_state is missing" };
 pub(super) const SENDS: Need = Need { probe: "sock_send_length", why: "the probe sock_send_length is missing" };
 pub(super) const RECEIVES: Need = Need { probe: "sock_recv_length", why: "the probe sock_recv_length is missing" };
+pub(super) const RECOVERIES: Need =
+    Need { probe: "tcp_cong_state_set", why: "the probe tcp_cong_state_set is missing" };
 pub(super) const ENDS: Need = Need { probe: "tcp_destroy_sock", why: "the probe tcp_destroy_sock is missing" };
 
 /// A table: its metrics, and how its rows are found.

@@ -2,8 +2,18 @@
 
 use std::cmp::Reverse;
 
-use super::grid::{Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, SOCKETS, THREADS, field, heaviest_first, needs};
+use profiler_common::limit::{
+    APPLICATION, CONGESTION_WINDOW, FLIGHT, HANDSHAKE, PACING, QUEUE, RECEIVE_WINDOW, RECOVERY, SEND_BUFFER,
+};
+
+use profiler_common::tcp::failure::{FAILURES, kind};
+
+use super::grid::{
+    Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, RECOVERIES, SOCKETS, THREADS, field, heaviest_first, needs,
+};
+use super::limit::{self, Limited};
 use super::{Scope, Subject, Value};
+use crate::model::limit::Limits;
 use crate::model::tcp::{Socket, SocketUse, state_name};
 
 /// One row per connection.
@@ -18,13 +28,22 @@ pub(super) struct SocketView<'a> {
     usage: &'a SocketUse,
 }
 
+impl Limited for SocketView<'_> {
+    fn limits(&self) -> Option<Limits> {
+        self.socket.row.limits.map(|_| self.usage.limits)
+    }
+}
+
 /// Old ones, those of other network namespaces, those that came and went, those that have ended.
-const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
+pub(super) const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
+
+/// In captures from before it was recorded.
+const UNTOLD: Value = Value::Unknown("not recorded");
 
 const CONNECTIONS: &[Field<Connections>] = &[
     field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
     field("net.peer", "PEER", 0, 0, "Peer's address and port.", |row, _| Value::Text(row.socket.row.peer.clone())),
-    field("net.state", "STATE", 10, 90, "TCP state at the end of the interval, as in ss.", |row, _| {
+    field("net.state", "STATE", 10, 130, "TCP state at the end of the interval, as in ss.", |row, _| {
         Value::Text(state_name(row.socket.row.state).into())
     }),
     field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
@@ -40,6 +59,7 @@ const CONNECTIONS: &[Field<Connections>] = &[
             ctx.bytes_per_second(row.usage.received_bytes)
         }),
     ),
+    limit::verdict(),
     field("net.srtt_ns", "SRTT", 8, 60, "Smoothed round-trip time, as the kernel keeps it.", |row, _| {
         micros(row.socket.row.srtt_us)
     }),
@@ -60,6 +80,28 @@ const CONNECTIONS: &[Field<Connections>] = &[
     field("net.retransmits", "RETR", 6, 120, "Segments sent again since the socket's birth.", |row, _| {
         Value::Count(row.socket.row.total.retransmits)
     }),
+    needs(
+        RECOVERIES,
+        field(
+            "net.timeouts",
+            "RTO",
+            4,
+            140,
+            "Segments that were not acknowledged in time, over the window: each a pause of 200 ms and more.",
+            |row, _| row.socket.row.timeouts.map_or(UNTOLD, |_| Value::Count(row.socket.usage.sum.timeouts)),
+        ),
+    ),
+    needs(
+        RECOVERIES,
+        field(
+            "net.recoveries",
+            "FAST",
+            4,
+            140,
+            "Fast recoveries over the window: losses that acknowledgements told of.",
+            |row, _| row.socket.row.recoveries.map_or(UNTOLD, |_| Value::Count(row.socket.usage.sum.recoveries)),
+        ),
+    ),
     field("net.cwnd", "CWND", 5, 110, "Congestion window, segments.", |row, _| {
         Value::Count(row.socket.row.cwnd.into())
     }),
@@ -91,6 +133,19 @@ const CONNECTIONS: &[Field<Connections>] = &[
     needs(
         OPENS,
         field(
+            "net.connect_error",
+            "FAILED",
+            11,
+            160,
+            "Why its connect failed: refused, timed out, unreachable, no port (none was left here), given up (by its process).",
+            |row, _| {
+                row.socket.row.connect_errno.map_or(Value::None, |errno| Value::Text(FAILURES[kind(errno)].0.into()))
+            },
+        ),
+    ),
+    needs(
+        OPENS,
+        field(
             "net.age_ns",
             "AGE",
             7,
@@ -102,6 +157,15 @@ const CONNECTIONS: &[Field<Connections>] = &[
     field("net.netns", "NETNS", 12, 160, "Network namespace.", |row, ctx| {
         Value::Text(ctx.model.namespace(row.socket.row.netns))
     }),
+    limit::share::<_, HANDSHAKE>(),
+    limit::share::<_, APPLICATION>(),
+    limit::share::<_, RECEIVE_WINDOW>(),
+    limit::share::<_, SEND_BUFFER>(),
+    limit::share::<_, RECOVERY>(),
+    limit::share::<_, CONGESTION_WINDOW>(),
+    limit::share::<_, PACING>(),
+    limit::share::<_, QUEUE>(),
+    limit::share::<_, FLIGHT>(),
 ];
 
 impl Grid for Connections {

@@ -2,16 +2,16 @@
 
 use profiler_common::disk::op;
 use profiler_common::file::{PAGE_BYTES, kind, page};
-use profiler_common::wait;
+use profiler_common::{limit, wait};
 
 use super::{Column, Scope, Sheet, Subject, Table, Value, columns, sheet, top};
 use crate::batch::{
     Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskSizeRow, DiskStat, Fact, JournalRow, Machine, PartitionRow,
-    ProbeStatus, ProcessKey, TaskRow, Timestamp,
+    ProbeStatus, ProcessKey, SocketRow, TaskRow, Timestamp,
 };
 use crate::model::fixture::{
-    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, answers, batch, calls, commits, connection, listener, log2,
-    machine, model, named, process, requests, requests_to, sda, thread,
+    EPOLL_WAIT, FSYNC, FUTEX, MS, READ, SDA, SECOND, WRITE, answers, batch, calls, commits, connection, limits,
+    listener, log2, machine, model, named, process, requests, requests_to, sda, thread,
 };
 use crate::model::{Model, Window};
 
@@ -403,4 +403,30 @@ fn without(probe: &str) -> Model {
     let mut model = Model::new(Machine { probes: vec![probe], ..machine() }, Window::Recent);
     model.apply(&busy());
     model
+}
+
+#[test]
+fn what_limits_connections_is_told_of_each_and_by_peer() {
+    let held = SocketRow {
+        limits: Some(limits(&[(limit::RECEIVE_WINDOW, 900), (limit::APPLICATION, 100)])),
+        ..connection(1, process(7), 1_000, 0)
+    };
+    let untold = SocketRow { limits: None, peer: "10.0.0.8:80".into(), ..connection(3, process(7), 10, 0) };
+    let told = Batch { sockets: vec![held, connection(2, process(8), 500, 0), untold], ..batch(0) };
+    let model = model(Window::Recent, &[told]);
+    let each = sheet(&model, Table::Connections, &Scope::default());
+    assert_eq!(cell(&each, 0, "net.limit"), &Value::Text("rwnd 90 %".into()));
+    assert_eq!(cell(&each, 0, "net.limit_app_ratio"), &Value::Ratio(0.1));
+    let peers = sheet(&model, Table::Peers, &Scope::default());
+    let hosts: Vec<_> = peers.rows.iter().map(|row| row.subject.clone()).collect();
+    assert_eq!(hosts, ["10.0.0.9", "10.0.0.8"].map(|host| Subject::Peer(1, host.into())));
+    assert_eq!(cell(&peers, 0, "net.connections"), &Value::Count(2));
+    assert_eq!(cell(&peers, 0, "net.limit"), &Value::Text("rwnd 45 %".into()));
+    let shares =
+        peers.columns.iter().zip(&peers.rows[0].cells).filter(|(column, _)| column.id.starts_with("net.limit_"));
+    let sum: f64 = shares.filter_map(|(_, cell)| cell.number()).sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    assert!(matches!(cell(&peers, 1, "net.limit"), Value::Unknown(_)));
+    let mine = sheet(&model, Table::Peers, &Scope { process: Some(process(8)) });
+    assert_eq!((mine.rows.len(), cell(&mine, 0, "net.connections")), (1, &Value::Count(1)));
 }

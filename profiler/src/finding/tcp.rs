@@ -22,8 +22,8 @@ const SYN_TIMEOUT_NS: u64 = 1_000_000_000;
 /// Without one of these, connections or their segments are missing. Without the last, those of other network namespaces
 /// have no witness.
 const LOSS_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock", "tcp_retransmit_skb"];
-/// Without one of these, listeners are missing, or what they accepted.
-const OVERFLOW_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock"];
+/// Without one of these, sockets are missing, or what became of them.
+pub(super) const SOCKET_NEEDS: &[&str] = &["iter_tcp", "iter_task", "inet_sock_set_state", "tcp_destroy_sock"];
 
 pub(super) const LOSS: Detector = Detector {
     id: "N1",
@@ -42,7 +42,7 @@ pub(super) const OVERFLOW: Detector = Detector {
     doc: "A listener refused connections, or its accept queue is full: the client's SYN goes unanswered and is tried \
           again after 1 s, 3 s, 7 s.",
     check: overflow,
-    needs: OVERFLOW_NEEDS,
+    needs: SOCKET_NEEDS,
     explains: &[],
     blind: |_| None,
 };
@@ -55,12 +55,22 @@ struct Peer<'a> {
     retransmits: u64,
 }
 
+impl Peer<'_> {
+    /// Pauses of 200 ms and more, if they are known.
+    fn timeouts(&self, model: &Model) -> String {
+        let is_told = self.sockets.iter().all(|(_, socket)| socket.row.timeouts.is_some());
+        if !is_told || model.quality.is_missing("tcp_cong_state_set") {
+            return "?".into();
+        }
+        self.sockets.iter().map(|(_, socket)| socket.usage.sum.timeouts).sum::<u64>().to_string()
+    }
+}
+
 fn loss(model: &Model) -> Vec<Finding> {
     let mut peers = BTreeMap::<(u32, &str), Peer<'_>>::new();
     let connections = model.sockets.iter().filter(|(cookie, socket)| **cookie != OTHER_SOCKET && !socket.is_listener());
     for (cookie, socket) in connections {
-        let host = socket.row.peer.rsplit_once(':').map_or(socket.row.peer.as_str(), |(host, _)| host);
-        let peer = peers.entry((socket.row.netns, host)).or_default();
+        let peer = peers.entry((socket.row.netns, socket.peer_host())).or_default();
         let SocketUse { segments_out, retransmits, .. } = socket.usage.sum;
         peer.segments_out += segments_out;
         peer.retransmits += retransmits;
@@ -96,9 +106,10 @@ fn loss_to(model: &Model, host: &str, peer: &Peer<'_>) -> Option<Finding> {
         impact: lost,
         evidence: vec![
             format!(
-                "{} of {} segments were sent again, connections: {}",
+                "{} of {} segments were sent again, {} timeouts, connections: {}",
                 peer.retransmits,
                 peer.segments_out,
+                peer.timeouts(model),
                 peer.sockets.len()
             ),
             format!(

@@ -78,8 +78,8 @@ impl Btf {
     }
 
     /// Byte offset of a member, whose path may step into nested structs (`se.sum_exec_runtime`), name alternatives
-    /// (`__state|state`), and need not name anonymous ones; of a member that is one bit, its offset in bits. `None` for what
-    /// does not exist, and for wider bit fields.
+    /// (`__state|state`), and need not name anonymous ones; of a member that is one bit, or as many bits as the path says
+    /// (`chrono_type:2|chrono_type:8`), its offset in bits. `None` for what does not exist, and for other bit fields.
     #[must_use]
     pub fn offset(&self, structure: &str, path: &str) -> Option<u32> {
         self.find(structure, path).map(|(offset, _)| offset)
@@ -89,12 +89,7 @@ impl Btf {
     #[must_use]
     pub fn size(&self, structure: &str, path: &str) -> Option<u32> {
         let (_, member) = self.find(structure, path)?;
-        let member = self.resolve(member)?;
-        match self.kind(member) {
-            POINTER => Some(8),
-            INT | STRUCT | UNION | ENUM => self.word(member, 2),
-            _ => None,
-        }
+        self.bytes(member)
     }
 
     /// Whether there is a typedef of this name.
@@ -192,6 +187,15 @@ impl Btf {
         self.word(id, 1).map_or(0, |info| (info & 0xffff) as usize)
     }
 
+    fn bytes(&self, member: u32) -> Option<u32> {
+        let member = self.resolve(member)?;
+        match self.kind(member) {
+            POINTER => Some(8),
+            INT | STRUCT | UNION | ENUM => self.word(member, 2),
+            _ => None,
+        }
+    }
+
     fn name(&self, offset: u32) -> &[u8] {
         name_in(&self.strings, offset)
     }
@@ -221,14 +225,16 @@ impl Btf {
     fn find(&self, structure: &str, path: &str) -> Option<(u32, u32)> {
         let start = *self.structs.get(structure.as_bytes())?;
         path.split('|').find_map(|path| {
+            let (path, wanted) = path.split_once(':').map_or((path, None), |(path, width)| (path, width.parse().ok()));
             let (bits, member, width) = path.split('.').try_fold((0u32, start, 0), |(offset, id, _), name| {
                 let (bits, member, width) = self.member(self.resolve(id)?, name, NESTING_MAX)?;
                 Some((offset.checked_add(bits)?, member, width))
             })?;
-            match width {
-                0 => (bits % 8 == 0).then_some((bits / 8, member)),
-                1 => Some((bits, member)),
-                _ => None,
+            match (width, wanted) {
+                (0, None) => (bits % 8 == 0).then_some((bits / 8, member)),
+                (1, None) => Some((bits, member)),
+                (0, Some(wanted)) => (self.bytes(member)?.checked_mul(8)? == wanted).then_some((bits, member)),
+                _ => (wanted == Some(width)).then_some((bits, member)),
             }
         })
     }
@@ -315,6 +321,8 @@ mod tests {
         assert_eq!(btf.offset("a", "b.z"), Some(8));
         assert_eq!(btf.offset("a", "gone|b.y"), Some(4));
         assert_eq!(btf.offset("a", "bits"), None, "a bit field has no byte offset");
+        let of_bits = ["bits:2", "bits:4|bits:3", "b:3", "b.z:32", "b.z:8"];
+        assert_eq!(of_bits.map(|path| btf.offset("a", path)), [None, Some(0x60), None, Some(64), None]);
         assert_eq!(btf.offset("a", "b.x"), None);
         assert_eq!(btf.offset("c", "x"), None);
         assert_eq!((btf.size("a", "b"), btf.size("a", "b.z"), btf.size("a", "bits")), (Some(8), Some(4), None));

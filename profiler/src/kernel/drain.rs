@@ -4,6 +4,7 @@
 pub mod disk;
 pub mod exchange;
 pub mod journal;
+mod limit;
 pub mod path;
 pub mod syscall;
 pub mod task;

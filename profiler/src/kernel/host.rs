@@ -52,7 +52,10 @@ const NET: &[Wanted] = &[
             ("TCPSynRetrans", "TCPSynRetrans"),
             ("TCPReqQFullDoCookies", "TCPReqQFullDoCookies"),
             ("TCPReqQFullDrop", "TCPReqQFullDrop"),
+            ("TCPFromZeroWindowAdv", "TCPFromZeroWindowAdv"),
             ("TCPToZeroWindowAdv", "TCPToZeroWindowAdv"),
+            ("TCPWantZeroWindowAdv", "TCPWantZeroWindowAdv"),
+            ("TCPWinProbe", "TCPWinProbe"),
         ],
     },
     Wanted {

@@ -285,6 +285,11 @@ pub const PROBES: &[Probe] = &[
     Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", OF_SOCKET, "connections that have ended") },
     exchange("sock_send_length", None),
     exchange("sock_recv_length", Some("sock_send_length")),
+    hook(
+        "tcp_cong_state_set",
+        OF_SOCKET,
+        "timeouts and fast recoveries of connections; time in them counts as other limits",
+    ),
     hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {

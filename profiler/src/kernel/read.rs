@@ -262,7 +262,7 @@ impl Kernel {
                 Some(exit::SOCKET) => {
                     let Some(record) = socket(&mut bytes) else { continue };
                     self.sockets.observe(&record, &self.interval);
-                    self.pending.sockets.extend(self.sockets.row(&record));
+                    self.pending.sockets.extend(self.sockets.row(&record, self.tick_ns));
                 }
                 Some(exit::EXCHANGE) => {
                     let Some(told) = take::<SlowExchange>(&mut bytes) else { continue };
@@ -359,7 +359,7 @@ impl Kernel {
             self.read_holders()?;
         }
         for record in &records {
-            self.pending.sockets.extend(self.sockets.row(record));
+            self.pending.sockets.extend(self.sockets.row(record, self.tick_ns));
         }
         self.sockets.end_pass();
         let namespaces: Vec<_> = self.namespaces.members().collect();

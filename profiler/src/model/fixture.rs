@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::exchange::role;
 use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS, linear8_slot, linear32_slot, log2_slot};
+use profiler_common::limit::{self, LIMITS};
 use profiler_common::syscall::{call_key, operation};
 use profiler_common::wait;
 use profiler_common::{disk, task, tcp};
@@ -161,8 +162,19 @@ pub(crate) fn connection(cookie: u64, owner: ProcessKey, segments_out: u64, retr
         min_rtt_us: Some(400),
         cwnd: 10,
         mss: 1_448,
+        limits: Some(limits(&[(limit::APPLICATION, 940), (limit::FLIGHT, 60)])),
+        send_buffer_bytes: Some(87_040),
         ..SocketRow::default()
     }
+}
+
+/// Milliseconds by limit.
+pub(crate) fn limits(ms: &[(usize, u64)]) -> [u64; LIMITS] {
+    let mut limits = [0; LIMITS];
+    for (limit, ms) in ms {
+        limits[*limit] = ms * MS;
+    }
+    limits
 }
 
 /// A listener of a process.

@@ -3,7 +3,9 @@
 use profiler_common::tcp;
 
 use crate::batch::{SocketRow, Timestamp};
+use crate::model::connect::Failures;
 use crate::model::host::add_each;
+use crate::model::limit::Limits;
 use crate::model::quality::Quality;
 use crate::model::time::{Recent, Reset, Tally};
 
@@ -52,6 +54,12 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// The peer's address, without the port.
+    #[must_use]
+    pub fn peer_host(&self) -> &str {
+        self.row.peer.rsplit_once(':').map_or(&self.row.peer, |(host, _)| host)
+    }
+
     /// Whether it waits for connections, or did before it was closed.
     #[must_use]
     pub fn is_listener(&self) -> bool {
@@ -72,6 +80,24 @@ pub struct SocketUse {
     pub retransmits: u64,
     /// Packets or connections dropped.
     pub drops: u64,
+    /// Time by what limited it.
+    pub limits: Limits,
+    /// Connects that failed.
+    pub failures: Failures,
+    /// Timeouts (RTO), as far as they are known.
+    pub timeouts: u64,
+    /// Fast recoveries, as far as they are known.
+    pub recoveries: u64,
+}
+
+/// A connect failed with an error.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectFailed(pub u32);
+
+impl Tally<ConnectFailed> for SocketUse {
+    fn absorb(&mut self, failed: &ConnectFailed) {
+        self.failures.count(failed.0);
+    }
 }
 
 impl Reset for SocketUse {}
@@ -83,6 +109,9 @@ impl Tally<SocketRow> for SocketUse {
         self.segments_out += row.segments_out;
         self.retransmits += row.retransmits;
         self.drops += row.drops;
+        self.limits.add(&Limits(row.limits.unwrap_or_default()));
+        self.timeouts += row.timeouts.unwrap_or_default();
+        self.recoveries += row.recoveries.unwrap_or_default();
     }
 }
 
@@ -93,6 +122,10 @@ impl Tally<SocketUse> for SocketUse {
         self.segments_out += other.segments_out;
         self.retransmits += other.retransmits;
         self.drops += other.drops;
+        self.limits.add(&other.limits);
+        self.failures.add(&other.failures);
+        self.timeouts += other.timeouts;
+        self.recoveries += other.recoveries;
     }
 }
 

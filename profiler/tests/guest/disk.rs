@@ -18,11 +18,16 @@ const READS: u64 = 100;
 
 /// Reads one page after another with a process of its own; how long each read took it, on average.
 fn read_pages(path: &str) -> u64 {
+    read_pages_from(path, 0)
+}
+
+/// The same from a page on.
+fn read_pages_from(path: &str, first: u64) -> u64 {
     let mut child = fork(|parent| {
         let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
         let mut page = Page([0; 4096]);
         let begin = clock(libc::CLOCK_MONOTONIC);
-        for place in 0..READS {
+        for place in first..first + READS {
             file.read_exact_at(&mut page.0, place * 4096).unwrap();
         }
         parent.say([(clock(libc::CLOCK_MONOTONIC) - begin) / READS]);
@@ -91,7 +96,9 @@ fn a_wait_for_a_tag_is_what_the_reader_waits_beyond_the_request() {
     fs::write(limit, "4").unwrap();
     let seen = observe(&once(), || -> u64 {
         thread::scope(|scope| {
-            let readers = [(); 8].map(|()| scope.spawn(|| read_pages("/dev/nullb0")));
+            // Far from each other: neighbors would become one request.
+            let readers = [0, 1, 2, 3, 4, 5, 6, 7];
+            let readers = readers.map(|reader| scope.spawn(move || read_pages_from("/dev/nullb0", reader * 1_000)));
             readers.into_iter().map(|reader| reader.join().unwrap()).sum()
         })
     });

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use profiler_common::limit::RECOVERY;
 use profiler_common::tcp::event;
 
 use crate::kernel::child::{Child, clock, fork};
@@ -10,6 +11,7 @@ use crate::kernel::exchange::{a_peer_thinks, is_untold};
 use crate::kernel::network::{Cable, Namespace, SERVER, own_counters};
 use crate::kernel::observe::{every, figure, ms, observe, until};
 use crate::kernel::tcp::{ask, quiet, same_as_ss, send, serve};
+use crate::kernel::tcp_limit::{busy_ns, same_as_ss as limits_as_ss, sees_recovery};
 
 const PORT: u16 = 7003;
 const EXCHANGES: u64 = 20;
@@ -122,17 +124,19 @@ fn an_outage_is_counted_like_nstat_and_ss() {
             parent.hear();
         });
         shape(&cable.client, &["loss", "100%"]);
+        let begin = clock(libc::CLOCK_MONOTONIC);
         client.say(0);
         client.hear::<1>();
         until("it was sent three times again", || {
             let told = cable.client.connection_to(PORT).pair("retrans").1;
             if told.parse::<u64>().unwrap() >= 3 { Ok(()) } else { Err(told) }
         });
+        let cut_ns = clock(libc::CLOCK_MONOTONIC) - begin;
         cable.client.run(&["tc", "qdisc", "delete", "dev", "cable", "root"]);
         let told = quiet(&cable, PORT);
-        (server, client, told, sent_again(&cable) - before)
+        (server, client, told, sent_again(&cable) - before, cut_ns)
     });
-    let (_, _, [at_server, at_client], truth) = &seen.said;
+    let (_, _, [at_server, at_client], truth, cut_ns) = &seen.said;
     let row = same_as_ss(&seen, cable.client.inode(), at_client);
     same_as_ss(&seen, cable.server.inode(), at_server);
     let events = |event: u32| seen.batches.iter().map(|batch| batch.tcp_events[event as usize]).sum::<u64>();
@@ -140,4 +144,13 @@ fn an_outage_is_counted_like_nstat_and_ss() {
     figure("outage: segments sent again = TcpRetransSegs", format!("{} = {truth}", segments + syn_acks));
     assert!(row.total.retransmits >= 3, "{row:?}");
     assert_eq!(segments + syn_acks, *truth);
+    let limits = limits_as_ss(&seen, cable.client.inode(), at_client);
+    let recovery_ns = limits[RECOVERY];
+    figure("outage: busy, in recovery, cut", [busy_ns(&limits), recovery_ns, *cut_ns].map(ms).join(", "));
+    if !sees_recovery() {
+        assert_eq!(recovery_ns, 0, "it counts as other limits");
+        return;
+    }
+    // From the first timeout on, of 200 ms and some round trips, until something is acknowledged.
+    assert!(recovery_ns > cut_ns / 2 && recovery_ns <= busy_ns(&limits), "{limits:?}");
 }

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
@@ -13,8 +14,12 @@ use profiler_common::disk::op;
 use crate::kernel::child::{Child, clock, fork};
 use crate::kernel::clock::be_first;
 use crate::kernel::device::{DirtyLimit, LoopDevice, Mount, Scratch};
+use crate::kernel::network::Cable;
 use crate::kernel::observe::{every, figure_of_test, is_guest, observe};
+use crate::kernel::tcp_limit::{reader, set, write, writer};
 use crate::kernel::waterfall::disk::{fill, forgotten, read_directly, touch};
+
+const PORT: u16 = 7005;
 
 /// What is found of processes that the workload names, by the number of the detector.
 #[track_caller]
@@ -134,4 +139,49 @@ fn crowd() {
     for child in children {
         child.end();
     }
+}
+
+/// What is found of a writer and its reader, which do something and end; whoever wrote is named.
+#[track_caller]
+fn found_between(id: &str, cable: &Cable, pause_ms: u64, write: impl FnOnce(&mut TcpStream)) -> Vec<Finding> {
+    found(id, || {
+        let (room, step) = if pause_ms > 0 { (32 << 10, 16 << 10) } else { (0, 64 << 10) };
+        let mut server = reader(&cable.server, PORT, room, step, Duration::from_millis(pause_ms));
+        let (mut client, _) = writer(&cable.client, PORT, write);
+        client.say(0);
+        let pid = client.ended();
+        server.say(0);
+        server.end();
+        vec![pid]
+    })
+}
+
+#[test]
+fn a_slow_receiver_is_told_from_one_that_has_little_to_receive() {
+    let cable = Cable::new();
+    let slow = found_between("N4", &cable, 10, |connection| write(connection, 2 << 20));
+    assert_eq!(slow.len(), 1);
+    let little = |connection: &mut TcpStream| {
+        for _ in 0..100 {
+            write(connection, 1_000);
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    for id in ["N4", "N5", "N6"] {
+        assert_eq!(found_between(id, &cable, 0, little), []);
+    }
+}
+
+#[test]
+fn a_small_send_buffer_and_a_full_path_are_told_apart() {
+    let small = |connection: &mut TcpStream| {
+        set(connection, libc::SOL_SOCKET, libc::SO_SNDBUF, 128 << 10);
+        set(connection, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, 10 << 20);
+        write(connection, 3 << 20);
+    };
+    let (long, _router) = Cable::routed(&["rate", "20mbit", "burst", "4kb", "limit", "1mb"]);
+    assert_eq!(["N5", "N6"].map(|id| found_between(id, &long, 0, small).len()), [1, 0]);
+    let (full, _router) = Cable::routed(&["rate", "20mbit", "burst", "4kb", "limit", "48kb"]);
+    let much = |connection: &mut TcpStream| write(connection, 3 << 20);
+    assert_eq!(["N5", "N6"].map(|id| found_between(id, &full, 0, much).len()), [0, 1]);
 }

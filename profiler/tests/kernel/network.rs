@@ -31,16 +31,18 @@ pub struct Cable {
     pub client: Namespace,
 }
 
+/// A namespace of its own name, and what ends it.
+fn namespace(end: &str, address: Ipv4Addr) -> Namespace {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    need_root();
+    let name = format!("kt{}-{}{end}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    tool("ip", &["netns", "add", &name]);
+    Namespace { name, address }
+}
+
 impl Cable {
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        need_root();
-        let unique = format!("kt{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let [server, client] = [("s", SERVER), ("c", CLIENT)].map(|(end, address)| {
-            let name = format!("{unique}{end}");
-            tool("ip", &["netns", "add", &name]);
-            Namespace { name, address }
-        });
+        let [server, client] = [namespace("s", SERVER), namespace("c", CLIENT)];
         // Born inside: its ends have the same name in both places, and die with them.
         let peer = ["peer", "name", "cable", "netns", &client.name];
         server.ip(&[&["link", "add", "cable", "type", "veth"], &peer[..]].concat());
@@ -54,16 +56,37 @@ impl Cable {
         cable
     }
 
+    /// The same over a router, to which both have a cable. What has left an end no longer counts as its own. The router passes
+    /// on to the server no more than the token bucket lets it.
+    pub fn routed(bucket: &[&str]) -> (Self, Namespace) {
+        let cable = Self { server: namespace("s", SERVER), client: namespace("c", CLIENT) };
+        let router = namespace("r", Ipv4Addr::UNSPECIFIED);
+        for (end, name) in [(&cable.server, "server"), (&cable.client, "client")] {
+            let peer = ["peer", "name", name, "netns", &router.name];
+            end.ip(&[&["link", "add", "cable", "type", "veth"], &peer[..]].concat());
+            end.ip(&["address", "add", &format!("{}/24", end.address), "dev", "cable"]);
+            end.ip(&["link", "set", "cable", "up"]);
+            router.ip(&["link", "set", name, "up"]);
+            router.ip(&["route", "add", &end.address.to_string(), "dev", name]);
+            router.neighbor(name, end.address, &end.hardware("cable"));
+        }
+        cable.server.neighbor("cable", CLIENT, &router.hardware("server"));
+        cable.client.neighbor("cable", SERVER, &router.hardware("client"));
+        router.run(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        router.run(&[&["tc", "qdisc", "replace", "dev", "server", "root", "tbf"], bucket].concat());
+        (cable, router)
+    }
+
     /// Everything that the end at `from` sends is lost.
     pub fn cut(from: &Namespace) {
         let to = if from.address == SERVER { CLIENT } else { SERVER };
-        from.neighbor(to, NOBODY);
+        from.neighbor("cable", to, NOBODY);
     }
 
     /// Everything arrives. Ends know each other without asking, so that no packet waits for an answer.
     pub fn mend(&self) {
-        self.server.neighbor(CLIENT, &self.client.hardware());
-        self.client.neighbor(SERVER, &self.server.hardware());
+        self.server.neighbor("cable", CLIENT, &self.client.hardware("cable"));
+        self.client.neighbor("cable", SERVER, &self.server.hardware("cable"));
     }
 }
 
@@ -78,14 +101,13 @@ impl Namespace {
         tool("ip", &[&["netns", "exec", &self.name], arguments].concat())
     }
 
-    fn neighbor(&self, address: Ipv4Addr, hardware: &str) {
-        let what =
-            ["neighbor", "replace", &address.to_string(), "lladdr", hardware, "dev", "cable", "nud", "permanent"];
+    fn neighbor(&self, device: &str, address: Ipv4Addr, hardware: &str) {
+        let what = ["neighbor", "replace", &address.to_string(), "lladdr", hardware, "dev", device, "nud", "permanent"];
         self.ip(&what);
     }
 
-    fn hardware(&self) -> String {
-        let text = self.ip(&["-o", "link", "show", "cable"]);
+    fn hardware(&self, device: &str) -> String {
+        let text = self.ip(&["-o", "link", "show", device]);
         text.split_once("link/ether ").and_then(|(_, rest)| rest.split(' ').next()).unwrap().to_owned()
     }
 
@@ -172,6 +194,17 @@ impl Told {
     /// A number; `ss` leaves out what is zero.
     pub fn number(&self, name: &str) -> u64 {
         self.values.get(name).map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name}:{value}")))
+    }
+
+    /// Whole milliseconds, as in `busy:12ms` and `rwnd_limited:8ms(66.7%)`; `ss` leaves out what is zero.
+    pub fn milliseconds(&self, name: &str) -> u64 {
+        self.values.get(name).map_or(0, |value| value.split_once("ms").unwrap().0.parse().unwrap())
+    }
+
+    /// A number of `skmem:(r0,rb131072,t0,tb87040,…)`, by its letters.
+    pub fn memory(&self, name: &str) -> u64 {
+        let parts = self.values["skmem"].trim_matches(['(', ')']).split(',');
+        parts.filter_map(|part| part.strip_prefix(name)).find_map(|number| number.parse().ok()).unwrap()
     }
 
     /// The parts of `a/b`.

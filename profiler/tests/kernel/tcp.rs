@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 
 use profiler::batch::SocketRow;
+use profiler_common::limit::HANDSHAKE;
 use profiler_common::tcp::state;
 
 use crate::kernel::child::{Child, Parent, fork};
@@ -111,6 +112,8 @@ pub fn same_as_ss<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> SocketRow {
     assert_eq!(u64::from(row.receive_queue_bytes), told.receive_queue, "Recv-Q");
     assert_eq!(u64::from(row.send_queue_bytes), told.send_queue, "Send-Q");
     assert_eq!(u64::from(row.send_window_bytes), told.number("snd_wnd"), "snd_wnd");
+    assert_eq!(row.unsent_bytes.map(u64::from), Some(told.number("notsent")), "notsent");
+    assert_eq!(row.send_buffer_bytes.map(u64::from), Some(told.memory("tb")), "tb");
     if told.number("ssthresh") != 0 {
         assert_eq!(u64::from(row.ssthresh), told.number("ssthresh"), "ssthresh");
     }
@@ -186,6 +189,10 @@ fn a_connection_within_one_interval_has_all_its_bytes() {
         assert!(is_right, "{row:?}");
     }
     assert!(asked[0].acked_bytes >= REQUEST && answered[0].acked_bytes >= ANSWER);
+    // All of its life is told, too.
+    assert_eq!(asked[0].limits.map(|limits| limits[HANDSHAKE]), asked[0].connect_ns);
+    assert!(asked[0].limits.unwrap().iter().sum::<u64>() > asked[0].connect_ns.unwrap());
+    assert_eq!(answered[0].limits.map(|limits| limits[HANDSHAKE]), Some(0));
 }
 
 #[test]

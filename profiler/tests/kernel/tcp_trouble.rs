@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 
+use profiler_common::limit::HANDSHAKE;
 use profiler_common::tcp::event;
 
 use crate::kernel::child::fork;
 use crate::kernel::network::{Cable, SERVER, own_counters};
 use crate::kernel::observe::{Seen, every, figure_of_test, observe, once, until};
 use crate::kernel::tcp::{ask, listen, quiet, same_as_ss, send, serve};
+use crate::kernel::tcp_limit::sees_recovery;
 use crate::kernel::trace::Trace;
 
 const PORT: u16 = 7002;
@@ -65,11 +67,19 @@ fn lost_segments_are_counted_like_nstat_and_ss() {
         });
         cable.mend();
         let told = quiet(&cable, PORT);
-        (server, client, told, Counters::now(&cable).grown(&before, "TcpRetransSegs"))
+        let after = Counters::now(&cable);
+        let timeouts = cable.client.counters()["TcpExtTCPTimeouts"];
+        (server, client, told, [after.grown(&before, "TcpRetransSegs"), timeouts])
     });
-    let (_, _, [at_server, at_client], truth) = &seen.said;
+    let (_, _, [at_server, at_client], [truth, timeouts]) = &seen.said;
     let row = same_as_ss(&seen, cable.client.inode(), at_client);
     assert!(row.total.retransmits >= 3, "{row:?}");
+    if sees_recovery() {
+        let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|other| other.netns == row.netns);
+        let ours: u64 = rows.map(|row| row.timeouts.unwrap()).sum();
+        figure_of_test("timeouts = TCPTimeouts", format!("{ours} = {timeouts}"));
+        assert_eq!(ours, *timeouts);
+    }
     same_as_ss(&seen, cable.server.inode(), at_server);
     same_retransmits(&seen, trace.as_ref(), *truth);
     seen.assert_counts_whole();
@@ -104,6 +114,8 @@ fn lost_handshakes_are_counted_like_nstat() {
     let mine: Vec<_> = rows.filter(|row| row.owner.is_some_and(|owner| owner.pid == pid)).collect();
     let connect_ns = mine.iter().filter_map(|row| row.connect_ns).max();
     assert!(connect_ns.is_some_and(|ns| ns >= 1_000_000_000), "the first SYN waits a second: {mine:?}");
+    let handshake_ns: u64 = mine.iter().map(|row| row.limits.unwrap()[HANDSHAKE]).sum();
+    assert_eq!(Some(handshake_ns), connect_ns, "over all intervals");
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Trace {
         Self::new(&events.map(|event| format!("tcp/{event}")).each_ref().map(|event| (event.as_str(), "0")))
     }
 
+    /// Congestion states of connections to a port.
+    pub fn of_congestion(port: u16) -> Option<Self> {
+        Self::new(&[("tcp/tcp_cong_state_set", &format!("dport == {port}"))])
+    }
+
     /// Operations of `io_uring` that are passed on to worker threads.
     pub fn of_punts() -> Option<Self> {
         Self::new(&[("io_uring/io_uring_queue_async_work", "0")])
@@ -80,6 +85,12 @@ impl Trace {
     /// What happened so far: when, in microseconds, and what.
     pub fn moments(&self) -> Vec<(u64, String)> {
         self.lines().iter().map(|line| moment(line).expect(line)).collect()
+    }
+
+    /// When something happened, in microseconds, and what it says of itself.
+    pub fn words(&self) -> Vec<(u64, String)> {
+        let lines = self.lines();
+        lines.iter().map(|line| (moment(line).expect(line).0, line.clone())).collect()
     }
 
     /// Events with a filter each, `0` for none. Nobody watches where nothing is hidden: the kernels of our own guests hide

@@ -113,6 +113,7 @@ const ROWS: &[&str] = &[
     "syscall::strace",
     "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
     "tcp::an_open_connection",
+    "tcp_limit::a_slow_reader",
     "tcp_trouble::refused",
     "doctor::",
 ];
@@ -136,6 +137,10 @@ const SLOW: &[&str] = &[
     "operation::direct",
     "path::many",
     "path::operations",
+    "counter::handshakes",
+    "tcp_limit::a_full",
+    "tcp_limit::a_small",
+    "tcp_limit::an_application",
     "tcp_trouble::lost_handshakes",
     // Each way into the page cache, but for reads of a page.
     "page::a_mapping",
@@ -176,6 +181,7 @@ pub const GUESTS: &[Guest] = &[
             absent("contention_end", "does not have the tracepoint"),
             absent("contention_begin", "does not have the tracepoint"),
             absent("writeback_dirty_folio", "does not have the tracepoint"),
+            absent("tcp_cong_state_set", "does not have the tracepoint"),
             NO_STARTS,
             NO_RECEIVES,
             NO_SENDS,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use profiler_common::tcp::{HolderRecord, SocketRecord, identity, state};
 
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
+use crate::kernel::drain::limit::Limits;
 use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
 
 /// Passes after which a socket whose holder was not found is looked for again, at most: twice as many after each look, since
@@ -27,6 +28,7 @@ struct Known {
     looked: u64,
     /// Passes after which it is looked for again.
     patience: u64,
+    limits: Limits,
     local: String,
     peer: String,
 }
@@ -76,12 +78,16 @@ impl Sockets {
 
     /// The row of a record that was observed before. A socket without a connection, which its process has yet to close, has
     /// one when it comes to that and one when it ends.
-    pub fn row(&mut self, record: &SocketRecord) -> Option<SocketRow> {
+    pub fn row(&mut self, record: &SocketRecord, tick_ns: u32) -> Option<SocketRow> {
         let known = self.known.get_mut(&record.cookie)?;
-        if record.ended == 0 && record.state == state::CLOSE && known.last.state == state::CLOSE {
-            return None;
+        if record.state == state::CLOSE && known.last.state == state::CLOSE {
+            // Nothing limits a connection that there is no more.
+            known.limits = Limits::at(record);
+            if record.ended == 0 {
+                return None;
+            }
         }
-        let row = known.row(record);
+        let row = known.row(record, tick_ns);
         if record.ended != 0 {
             self.known.remove(&record.cookie);
         }
@@ -94,13 +100,14 @@ impl Known {
     fn new(record: &SocketRecord, interval: &Interval) -> Self {
         let born_before = record.owner.opened_ns == 0 || record.owner.opened_ns < interval.watched_since.0;
         let before = if born_before { *record } else { SocketRecord { cookie: record.cookie, ..Default::default() } };
+        let limits = if born_before { Limits::at(record) } else { Limits::born(record) };
         let local = endpoint(&record.local, record.local_port);
         let listens = record.state == state::LISTEN;
         let peer = if listens { "*".into() } else { endpoint(&record.peer, record.peer_port) };
-        Self { pass: 0, last: before, holder: None, looked: 0, patience: 1, local, peer }
+        Self { pass: 0, last: before, holder: None, looked: 0, patience: 1, limits, local, peer }
     }
 
-    fn row(&mut self, record: &SocketRecord) -> SocketRow {
+    fn row(&mut self, record: &SocketRecord, tick_ns: u32) -> SocketRow {
         let last = &mut self.last;
         // A connect finds its port only after its socket shows up.
         if last.local_port == 0 && record.local_port != 0 {
@@ -114,6 +121,9 @@ impl Known {
             segments_out: growth_wrapping(&mut last.segments_out, record.segments_out).into(),
             retransmits: growth_wrapping(&mut last.retransmits, record.retransmits).into(),
             drops: growth_wrapping(&mut last.drops, record.drops).into(),
+            limits: self.limits.grown(record, tick_ns),
+            timeouts: Some(growth_wrapping(&mut last.owner.timeouts, record.owner.timeouts).into()),
+            recoveries: Some(growth_wrapping(&mut last.owner.recoveries, record.owner.recoveries).into()),
             local: self.local.clone(),
             peer: self.peer.clone(),
             ..state_of(record)
@@ -136,7 +146,8 @@ fn state_of(record: &SocketRecord) -> SocketRow {
         owner: (owner.pid != 0).then_some(ProcessKey { pid: owner.pid, start_ns: owner.process_start_ns }),
         uid: record.uid,
         opened: (owner.opened_ns != 0).then_some(Timestamp(owner.opened_ns)),
-        connect_ns: (owner.connect_ns != 0).then_some(owner.connect_ns),
+        // Of one whose SYN we have not seen, it is since boot.
+        connect_ns: (owner.connect_ns != 0 && owner.opened_ns != 0).then_some(owner.connect_ns),
         connect_errno: (owner.connect_errno != 0).then_some(owner.connect_errno),
         total: SocketTotal {
             sent_bytes: record.bytes_sent,
@@ -156,6 +167,8 @@ fn state_of(record: &SocketRecord) -> SocketRow {
         send_queue_bytes: if record.state == state::LISTEN { 0 } else { record.send_queue },
         accept_queue: record.accept_queue,
         accept_limit: record.accept_limit,
+        send_buffer_bytes: Some(record.send_buffer),
+        unsent_bytes: Some(if record.state == state::LISTEN { 0 } else { record.unsent }),
         ..SocketRow::default()
     }
 }
@@ -191,14 +204,14 @@ mod tests {
         let interval = Interval { watched_since: Timestamp(1_000), ..Interval::default() };
         let mut record = SocketRecord { cookie: 1, bytes_sent: 50, ..SocketRecord::default() };
         sockets.observe(&record, &interval);
-        assert_eq!(sockets.row(&record).map(|row| row.sent_bytes), Some(0));
+        assert_eq!(sockets.row(&record, 1).map(|row| row.sent_bytes), Some(0));
         record.bytes_sent = 70;
-        assert_eq!(sockets.row(&record).map(|row| (row.sent_bytes, row.total.sent_bytes)), Some((20, 70)));
+        assert_eq!(sockets.row(&record, 1).map(|row| (row.sent_bytes, row.total.sent_bytes)), Some((20, 70)));
         let mut young = SocketRecord { cookie: 2, bytes_sent: 50, ended: 1, ..SocketRecord::default() };
         young.owner.opened_ns = 2_000;
         sockets.observe(&young, &interval);
-        assert_eq!(sockets.row(&young).map(|row| row.sent_bytes), Some(50));
-        assert_eq!(sockets.row(&young), None);
+        assert_eq!(sockets.row(&young, 1).map(|row| row.sent_bytes), Some(50));
+        assert_eq!(sockets.row(&young, 1), None);
     }
 
     #[test]
@@ -207,7 +220,7 @@ mod tests {
         let mut pass = |record: &SocketRecord| {
             sockets.begin_pass();
             sockets.observe(record, &Interval { watched_since: Timestamp(1_000), ..Interval::default() });
-            let row = sockets.row(record).map(|row| row.sent_bytes);
+            let row = sockets.row(record, 1).map(|row| row.sent_bytes);
             sockets.end_pass();
             row
         };

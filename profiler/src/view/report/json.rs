@@ -181,6 +181,7 @@ fn subject_json(subject: &Subject) -> Json {
         }
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),
         Subject::Exchange(key) => json!({ "table": "exchanges", "exchange": key }),
+        Subject::Peer(netns, host) => json!({ "table": "peers", "netns": netns, "host": host }),
         Subject::Syscall(process, key) => json!({ "table": "syscalls", "process": process, "key": key }),
     }
 }

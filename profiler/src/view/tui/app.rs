@@ -168,7 +168,9 @@ impl App {
                 .into(),
             Screen::Files => vec![List::Rows(Table::Files), List::Rows(Table::Paths)],
             // Connections first: they are what keys act on unless asked otherwise.
-            Screen::Tcp => [Table::Connections, Table::Listeners, Table::Exchanges].map(List::Rows).into(),
+            Screen::Tcp => {
+                [Table::Connections, Table::Peers, Table::Listeners, Table::Exchanges].map(List::Rows).into()
+            }
             Screen::Syscalls => vec![List::Rows(Table::Syscalls)],
         }
     }

@@ -209,6 +209,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         Subject::Socket(cookie) if is_listener(model, *cookie) => (Screen::Tcp, Table::Listeners),
         Subject::Socket(_) => (Screen::Tcp, Table::Connections),
         Subject::Exchange(_) => (Screen::Tcp, Table::Exchanges),
+        Subject::Peer(..) => (Screen::Tcp, Table::Peers),
         Subject::Syscall(..) => (Screen::Syscalls, Table::Syscalls),
     };
     if matches!(subject, Subject::Thread(..) | Subject::Wait(..)) {

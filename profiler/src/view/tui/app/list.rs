@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 18;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -36,6 +36,7 @@ impl List {
             Self::Rows(Table::Journals) => 14,
             Self::Rows(Table::Partitions) => 15,
             Self::Rows(Table::Exchanges) => 16,
+            Self::Rows(Table::Peers) => 17,
         }
     }
 

@@ -59,7 +59,8 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         | Subject::File(..)
         | Subject::Path(..)
         | Subject::Socket(_)
-        | Subject::Exchange(_) => None,
+        | Subject::Exchange(_)
+        | Subject::Peer(..) => None,
     }
 }
 

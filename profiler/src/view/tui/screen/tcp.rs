@@ -1,4 +1,4 @@
-//! Listeners on top, as long as there are any, and connections or requests below.
+//! Listeners on top, as long as there are any, and connections below, one by one or by peer, or requests.
 
 use ratatui::layout::Rect;
 
@@ -20,7 +20,10 @@ fn place(body: Rect, view: &View, app: &App) -> Placement {
     let wanted = u16::try_from(listeners).unwrap_or(u16::MAX).saturating_add(TABLE_HEAD);
     let height = if listeners == 0 { 0 } else { wanted.min((body.height / LISTENERS_SHARE).max(TABLE_HEAD + 1)) };
     let (top, rest) = split_top(body, height);
-    let below = if app.active() == List::Rows(Table::Exchanges) { Table::Exchanges } else { Table::Connections };
+    let below = match app.active() {
+        List::Rows(table @ (Table::Peers | Table::Exchanges)) => table,
+        _ => Table::Connections,
+    };
     let mut lists = vec![(List::Rows(below), rest)];
     if height > 0 {
         lists.push((List::Rows(Table::Listeners), top));

@@ -66,8 +66,15 @@ fn journals_below_the_disks() {
 #[test]
 fn requests_in_the_place_of_connections() {
     let mut session = live((200, 30));
-    press(&mut session, "5]]");
+    press(&mut session, "5]]]");
     shot("requests", &session);
+}
+
+#[test]
+fn connections_by_peer_where_those_one_by_one_were() {
+    let mut session = live((250, 20));
+    press(&mut session, "5]");
+    shot("peers", &session);
 }
 
 #[test]
