@@ -25,6 +25,8 @@ pub struct Config {
     pub preemptible: u32,
     /// `REQ_FUA` as a mask.
     pub fua_mask: u32,
+    /// What `bio.bi_flags` has of whatever a limit of a control group applies to (`BIO_BPS_THROTTLED`), as a mask, or 0.
+    pub throttled_mask: u32,
     /// `PG_head` as a mask: the page begins several. Its number moved often.
     pub page_head_mask: u32,
     /// Index of the pause among the arguments of `balance_dirty_pages`, the one before the last.
@@ -40,12 +42,12 @@ pub struct Config {
     pub tick_ns: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 56);
+const _: () = assert!(size_of::<Config>() == 60);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 14] {
+    pub const fn words(&self) -> [u32; 15] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -55,6 +57,7 @@ impl Config {
             self.kernel_reads,
             self.preemptible,
             self.fua_mask,
+            self.throttled_mask,
             self.page_head_mask,
             self.dirty_pause_arg,
             self.uring_submit_args,

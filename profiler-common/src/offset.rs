@@ -126,6 +126,7 @@ offsets! {
     page_pages = "page"."compound_nr",
     request_bio = "request"."bio",
     bio_vector = "bio"."bi_io_vec",
+    bio_flags = "bio"."bi_flags",
     bio_sector = "bio"."bi_iter.bi_sector",
     bio_bytes = "bio"."bi_iter.bi_size",
     vector_page = "bio_vec"."bv_page",

@@ -16,9 +16,11 @@ use profiler_common::hist::{LINEAR32_SLOTS, LOG2_SLOTS, linear32_slot, log2_slot
 use profiler_common::lost::Lost;
 
 use crate::emit::lost;
-use crate::kernel::{Counter, Hook, Object, config, disk_of, hook, now, offset, unpreempted};
+use crate::kernel::{Counter, Hook, Object, config, current, disk_of, hook, now, offset, process_of, unpreempted};
 use crate::maps::{DISKS, REQUESTS};
 
+/// Start and id of the process for which a request is of which it is not known.
+const NOBODY: (u64, u32) = (0, 0);
 /// `REQ_OP_MASK`
 const OP_MASK: u32 = 0xff;
 /// Below this, `enum req_op` is I/O; `REQ_OP_DRV_IN` and `REQ_OP_DRV_OUT` carry driver commands that diskstats ignores.
@@ -31,12 +33,16 @@ hook!("block_rq_issue", block_rq_issue, block_rq_issue_raw, issued);
 hook!("block_rq_requeue", block_rq_requeue, block_rq_requeue_raw, requeue);
 hook!("block_rq_complete", block_rq_complete, block_rq_complete_raw, completed);
 
-/// `block_io_start(request)` (6.5, 5a80bd075f3b): in the context of whoever asks for the first part of it.
+/// `block_io_start(request)` (6.5, 5a80bd075f3b): in the context of whoever asks for the first part of it, unless a limit of a
+/// control group (io.max) has held that back: then a worker goes on with it, who is not to blame.
 #[inline(always)]
 fn start<H: Hook>(hook: H) {
     let request = hook.object::<0>();
     if operation(hook.read(request, offset!(request_cmd_flags))).is_some() {
-        unpreempted(|| owner::note(request as u64, bio::wait_ns(hook, request), BPF_ANY));
+        unpreempted(|| {
+            let process = if bio::is_released(hook, request) { NOBODY } else { process_of(current()) };
+            owner::note(request as u64, process, bio::wait_ns(hook, request), BPF_ANY);
+        });
     }
 }
 
@@ -52,7 +58,7 @@ fn issue<H: Hook>(hook: H) {
     let (key, now) = (request as u64, now());
     // Nobody saw it start: whoever issues it is the best that we know.
     if REQUESTS.get_ptr(key).is_none() {
-        owner::note(key, UNKNOWN_NS, BPF_NOEXIST);
+        owner::note(key, process_of(current()), UNKNOWN_NS, BPF_NOEXIST);
     }
     let Some(entry) = REQUESTS.get_ptr_mut(key) else { return lost(Lost::Request) };
     unsafe {

@@ -31,6 +31,7 @@ pub static CONFIG: Config = Config {
     kernel_reads: 0,
     preemptible: 0,
     fua_mask: 0,
+    throttled_mask: 0,
     page_head_mask: 0,
     dirty_pause_arg: 0,
     uring_submit_args: 0,

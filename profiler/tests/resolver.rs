@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 11] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 12] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -119,6 +119,7 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 11] {
         kernel_reads: _,
         preemptible,
         fua_mask,
+        throttled_mask,
         page_head_mask,
         dirty_pause_arg,
         uring_submit_args,
@@ -132,6 +133,7 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 11] {
         ("flush_seq_mask", flush_seq_mask),
         ("preemptible", preemptible),
         ("fua_mask", fua_mask),
+        ("throttled_mask", throttled_mask),
         ("page_head_mask", page_head_mask),
         ("dirty_pause_arg", dirty_pause_arg),
         ("uring_submit_args", uring_submit_args),

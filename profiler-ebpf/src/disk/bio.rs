@@ -5,8 +5,11 @@
 use profiler_common::disk::UNKNOWN_NS;
 
 use super::SECTOR_SHIFT;
-use crate::kernel::{Hook, Object, current, hook, now, offset, unpreempted};
+use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, unpreempted};
 use crate::task::thread::get;
+
+/// `PF_WQ_WORKER`
+const WORKER: u32 = 0x20;
 
 hook!("block_bio_queue", block_bio_queue, block_bio_queue_raw, queued);
 
@@ -39,4 +42,14 @@ pub fn wait_ns<H: Hook>(hook: H, request: Object) -> u64 {
     let into = hook.read::<u64>(request, offset!(request_sector)).wrapping_sub(first);
     let is_part = into == 0 || into < bytes >> SECTOR_SHIFT;
     if asked != 0 && is_part { now().wrapping_sub(asked) } else { UNKNOWN_NS }
+}
+
+/// Whether a worker of the kernel begins a request for something that a limit of a control group applies to.
+#[inline(always)]
+pub fn is_released<H: Hook>(hook: H, request: Object) -> bool {
+    if config!(throttled_mask) == 0 || read_current::<u32>(current(), offset!(task_flags)) & WORKER == 0 {
+        return false;
+    }
+    let bio = hook.follow(request, offset!(request_bio));
+    !bio.is_null() && u32::from(hook.read::<u16>(bio, offset!(bio_flags))) & config!(throttled_mask) != 0
 }

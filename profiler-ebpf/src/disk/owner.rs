@@ -9,13 +9,12 @@ use profiler_common::lost::Lost;
 
 use super::Times;
 use crate::emit::lost;
-use crate::kernel::{Counter, current, process_of};
+use crate::kernel::Counter;
 use crate::maps::{DISK_OWNERS, REQUESTS};
 
-/// Notes the running process as the owner of a request, by its address, and how long it waited for it.
+/// Notes a process, by its start and id, as the owner of a request, by its address, and how long it waited for it.
 #[inline(always)]
-pub fn note(request: u64, wait_ns: u64, flags: u32) {
-    let (process_start_ns, pid) = process_of(current());
+pub fn note(request: u64, (process_start_ns, pid): (u64, u32), wait_ns: u64, flags: u32) {
     let entry = Request { issued_ns: 0, wait_ns, process_start_ns, pid, padding: 0 };
     let _ = REQUESTS.insert(request, entry, flags.into());
 }

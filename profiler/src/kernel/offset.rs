@@ -48,6 +48,7 @@ pub fn config(btf: &Btf) -> Config {
         request_arg: u32::from(btf.tracepoint_argument("block_rq_issue", "request") == Some(1)),
         flush_seq_mask: flag.map_or(FLUSH_SEQ_MACRO, |bit| 1 << bit),
         fua_mask: mask("__REQ_FUA"),
+        throttled_mask: mask("BIO_BPS_THROTTLED"),
         page_head_mask: mask("PG_head"),
         log: 0,
         tick_ns: 0,

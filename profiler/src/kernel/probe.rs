@@ -246,7 +246,7 @@ pub const PROBES: &[Probe] = &[
         after: Some("block_rq_issue"),
         ..hook(
             "block_io_start",
-            &[&["request_cmd_flags", "request_sector"], PROCESS],
+            &[&["request_cmd_flags", "request_sector", "request_bio", "bio_flags", "task_flags"], PROCESS],
             "how long requests are waited for; they count for whoever gives them to the driver, most times the same",
         )
     },

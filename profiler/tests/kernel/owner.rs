@@ -1,9 +1,11 @@
 //! For whom disks work: readers against their own count, writers whose pages somebody else writes back against
 //! `/proc/PID/io`.
 
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use profiler::batch::DiskOwnerRow;
 use profiler_common::disk::op;
@@ -60,6 +62,49 @@ fn reads_are_for_who_asks() {
     seen.assert_counts_whole();
     assert_eq!(all, 1_300 * 4096);
     assert_eq!(each, [(1_000, 1_000 * 4096), (300, 300 * 4096)]);
+}
+
+/// A control group of the first version, removed when dropped, that reads no more than so many bytes per second of a device.
+struct SlowGroup(PathBuf);
+
+impl SlowGroup {
+    fn new(device: &str, bytes_per_second: u32) -> Self {
+        let group = Self(Path::new("/sys/fs/cgroup/blkio").join(format!("profiler-test-{}", std::process::id())));
+        fs::create_dir(&group.0).unwrap();
+        let number = fs::read_to_string(format!("/sys/class/block/{device}/dev")).unwrap();
+        let limit = format!("{} {bytes_per_second}", number.trim());
+        fs::write(group.0.join("blkio.throttle.read_bps_device"), limit).unwrap();
+        group
+    }
+}
+
+impl Drop for SlowGroup {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+/// The kernel's worker goes on with what was held back, and has not asked for it.
+#[test]
+fn reads_that_a_limit_holds_back_are_not_for_the_worker_that_lets_them_go() {
+    let disk = LoopDevice::new(16);
+    let group = SlowGroup::new(disk.name(), 2 << 20);
+    let seen = observe(&every(100), || {
+        let child = fork(|_| {
+            fs::write(group.0.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+            let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&disk.path).unwrap();
+            let mut page = Page([0; 4096]);
+            (0..512).for_each(|place| file.read_exact_at(&mut page.0, place * 4096).unwrap());
+        });
+        [child.ended()]
+    });
+    let (device, rows) = (disk.device(), seen.batches.iter().flat_map(|batch| &batch.disk_owners));
+    let owners: BTreeSet<_> = rows.filter(|row| row.key.device == device).map(|row| row.process.pid).collect();
+    let ([(_, its)], all) = done(&seen, device, op::READ, seen.said);
+    figure_of_test("bytes read: its own, of nobody that is known", format!("{its}, {}", all - its));
+    assert_eq!(all, 512 * 4096);
+    assert!(all > its, "nothing was held back");
+    assert!(owners.iter().all(|pid| seen.said.contains(pid)), "{owners:?}");
 }
 
 /// Writes so many MiB to a file, in turns of one MiB at every `step`th place from `first` on; `write_bytes` of its `io`.

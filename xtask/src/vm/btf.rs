@@ -26,8 +26,14 @@ pub mod probe;
 mod reader;
 
 /// The enumerators that `profiler/src/kernel/offset.rs` asks for. What is not listed is in no fixture.
-const ENUMERATORS: &[&str] =
-    &["__REQ_FUA", "__RQF_FLUSH_SEQ", "BPF_FUNC_task_pt_regs", "BPF_MAP_TYPE_TASK_STORAGE", "PG_head"];
+const ENUMERATORS: &[&str] = &[
+    "__REQ_FUA",
+    "BIO_BPS_THROTTLED",
+    "__RQF_FLUSH_SEQ",
+    "BPF_FUNC_task_pt_regs",
+    "BPF_MAP_TYPE_TASK_STORAGE",
+    "PG_head",
+];
 
 /// The typedefs that it asks for, apart from those of tracepoints.
 const TYPEDEFS: [&str; 1] = ["class_srcu_fast_notrace_t"];

@@ -200,6 +200,8 @@ fn connection(told: &Told, pid: u32, claims: &mut Vec<Claim>) {
     claim("net.received_bytes_s", exactly(told.number("bytes_received")));
     claim("net.retransmits_s", exactly(again));
     claim("net.retransmits", exactly(again));
+    // Of one segment that is lost, the peer or a timer tells.
+    claim("net.recoveries", Truth::Between(0.0, 1.0));
     claim("net.srtt_ns", exactly(u64::from(Told::microseconds(&told.pair("rtt").0)) * 1_000));
     claim("net.state", Truth::Text("ESTAB".to_owned()));
     claim("net.age_ns", Truth::Between(1e6, WHILE_NS));
