@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::FromRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::ptr::null_mut;
 
 use profiler::batch::{Batch, Machine, Timestamp};
 use profiler::capture::Writer;
@@ -233,4 +235,48 @@ fn without_privileges_nothing_is_left_behind() {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// The screen on a terminal of its own, which hangs up as soon as something was drawn; how the program ends.
+fn hung_up(is_session: bool) -> ExitStatus {
+    let (mut master, mut slave) = (0, 0);
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: places for two descriptors, and a size that lives until the call returns.
+    let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, null_mut(), null_mut(), &raw const size) };
+    assert_eq!(opened, 0);
+    // SAFETY: both were just opened, and are nobody else's.
+    let (master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
+    // A copy, which the child does not inherit.
+    let mut terminal = master.try_clone().unwrap();
+    drop(master);
+    let mut command = program();
+    command.args(["replay", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/captures/version-1.cap")]);
+    command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+    let prepare = move || {
+        // Who spins is ended by that, and fails the test.
+        let limit = libc::rlimit { rlim_cur: 5, rlim_max: 5 };
+        // SAFETY: calls of a child before it becomes the program, with a structure that lives until they return.
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_CPU, &raw const limit);
+            if is_session {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: it makes system calls and nothing else.
+    let mut child = unsafe { command.pre_exec(prepare) }.spawn().unwrap();
+    drop(command);
+    assert!(terminal.read(&mut [0; 64]).unwrap() > 0);
+    drop(terminal);
+    child.wait().unwrap()
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_screen() {
+    for is_session in [true, false] {
+        let status = hung_up(is_session);
+        assert_eq!(status.signal(), None, "with a session: {is_session}");
+    }
 }

@@ -4,11 +4,9 @@
 //! model and state, and draws after a message, at most [`FRAME`] apart.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::Event;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -18,12 +16,14 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::view::tui::app::session::Session;
 use crate::view::tui::app::{App, Effect, Msg, Notice, NoticeKind};
+use crate::view::tui::keys::Keys;
 use crate::view::tui::terminal::Guard;
 
 pub mod app;
 #[cfg(test)]
 mod fixture;
 pub mod keymap;
+mod keys;
 pub mod screen;
 mod terminal;
 pub mod theme;
@@ -35,10 +35,6 @@ pub use theme::{Glyphs, Palette, Theme};
 
 /// Least time between two drawings.
 const FRAME: Duration = Duration::from_millis(100);
-/// How often we look whether keys are still wanted.
-const POLL: Duration = Duration::from_millis(100);
-/// Keys that may wait; more are not typed in the time of a drawing.
-const EVENTS_MAX: usize = 64;
 
 /// What the source sends.
 #[derive(Clone, Debug)]
@@ -171,7 +167,7 @@ impl World {
                 signal(SignalKind::interrupt())?,
             ],
             guard: Guard::new(options.mouse)?,
-            keys: Keys::listen(),
+            keys: Keys::listen()?,
             ticks,
             drawn: Instant::now(),
         })
@@ -194,46 +190,6 @@ impl World {
                     None => return Msg::Quit,
                 },
             }
-        }
-    }
-}
-
-/// A thread that reads the terminal, because reading blocks.
-struct Keys {
-    events: mpsc::Receiver<Event>,
-    wanted: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Keys {
-    #[expect(clippy::disallowed_methods, reason = "a terminal is read by blocking, which must not stop the loop")]
-    fn listen() -> Self {
-        let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let wanted = Arc::new(AtomicBool::new(true));
-        let still = Arc::clone(&wanted);
-        let thread = std::thread::spawn(move || {
-            while still.load(Ordering::Relaxed) {
-                match event::poll(POLL).and_then(|ready| ready.then(event::read).transpose()) {
-                    Ok(None) => {}
-                    Ok(Some(event)) => match sender.blocking_send(event) {
-                        Ok(()) => {}
-                        Err(_) => return,
-                    },
-                    Err(_) => return,
-                }
-            }
-        });
-        Self { events, wanted, thread: Some(thread) }
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        self.wanted.store(false, Ordering::Relaxed);
-        self.events.close();
-        // Whoever runs next may want the keys, so wait until we no longer take them.
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }
