@@ -281,7 +281,8 @@ pub struct SocketRow {
     pub state: u32,
     /// It was destroyed in this interval; the state is its last.
     pub ended: bool,
-    /// Who holds it.
+    /// Who connected or listens, or else was found holding it; once that process has ended, who else was. That somebody hands it
+    /// over and lives on is not seen. `None`: nobody was found, as of one that nobody has accepted.
     pub owner: Option<ProcessKey>,
     /// User that made it.
     pub uid: u32,
