@@ -245,7 +245,8 @@ impl Kernel {
             quality: self.quality(begun),
         };
         batch.tasks.sort_by_key(|row| (row.process, row.tid, row.start_ns));
-        batch.sockets.sort_by_key(|row| row.cookie);
+        // Rows are large, and there may be very many: each moves once.
+        batch.sockets.sort_by_cached_key(|row| row.cookie);
         Ok(batch)
     }
 
@@ -367,6 +368,7 @@ impl Kernel {
         if self.sockets.wants_holders() {
             self.read_holders()?;
         }
+        self.pending.sockets.reserve(records.len());
         for record in &records {
             self.pending.sockets.extend(self.sockets.row(record, self.tick_ns));
         }
