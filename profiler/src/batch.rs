@@ -110,7 +110,8 @@ pub struct Batch {
     pub partitions: Vec<PartitionRow>,
     /// Journals with any history, by device.
     pub journals: Vec<JournalRow>,
-    /// TCP sockets that exist or ended in it, by cookie.
+    /// TCP sockets that exist or ended in it, by cookie. Where many end, some that exist are left out: what moved on them is in
+    /// the next batch that has them.
     pub sockets: Vec<SocketRow>,
     /// Requests over TCP that were answered in it, by role, namespace, service or peer, process.
     pub exchanges: Vec<ExchangeRow>,
@@ -281,7 +282,8 @@ pub struct SocketRow {
     pub state: u32,
     /// It was destroyed in this interval; the state is its last.
     pub ended: bool,
-    /// Who holds it.
+    /// Who connected or listens, or else was found holding it; once that process has ended, who else was. That somebody hands it
+    /// over and lives on is not seen. `None`: nobody was found, as of one that nobody has accepted.
     pub owner: Option<ProcessKey>,
     /// User that made it.
     pub uid: u32,

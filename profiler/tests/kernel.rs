@@ -30,7 +30,9 @@ pub(crate) mod kernel {
     mod syscall;
     mod task;
     pub mod tcp;
+    mod tcp_crowd;
     pub mod tcp_limit;
+    mod tcp_owner;
     mod tcp_trouble;
     pub mod waterfall;
 }

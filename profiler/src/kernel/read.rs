@@ -69,6 +69,8 @@ pub struct Kernel {
     /// Length of the kernel's clock tick, 0 if it is not known.
     tick_ns: u32,
     sockets: Sockets,
+    /// Processes whose end was told since the last pass.
+    ended: HashSet<ProcessKey>,
     exchanges: Exchanges,
     namespaces: Namespaces,
     host: Host,
@@ -153,6 +155,7 @@ impl Kernel {
             journals: Journals::default(),
             tick_ns: support::tick_ns(),
             sockets: Sockets::default(),
+            ended: HashSet::new(),
             exchanges: Exchanges::default(),
             namespaces: Namespaces::new(),
             host: Host::new(),
@@ -242,7 +245,8 @@ impl Kernel {
             quality: self.quality(begun),
         };
         batch.tasks.sort_by_key(|row| (row.process, row.tid, row.start_ns));
-        batch.sockets.sort_by_key(|row| row.cookie);
+        // Rows are large, and there may be very many: each moves once.
+        batch.sockets.sort_by_cached_key(|row| row.cookie);
         Ok(batch)
     }
 
@@ -257,6 +261,7 @@ impl Kernel {
                     let pending = &mut self.pending;
                     let row = self.threads.observe(&record, &sums, &calls, &[], &self.interval, &mut pending.calls);
                     pending.facts.extend(self.names.process(&seen(&record, &row.comm, true)));
+                    self.ended.insert(row.process);
                     pending.tasks.push(row);
                 }
                 Some(exit::SOCKET) => {
@@ -355,9 +360,15 @@ impl Kernel {
         for record in &records {
             self.sockets.observe(record, &self.interval);
         }
+        let mut ended = mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            self.threads.processes().for_each(|process| _ = ended.remove(&process));
+            self.sockets.leave(&ended);
+        }
         if self.sockets.wants_holders() {
             self.read_holders()?;
         }
+        self.pending.sockets.reserve(records.len());
         for record in &records {
             self.pending.sockets.extend(self.sockets.row(record, self.tick_ns));
         }

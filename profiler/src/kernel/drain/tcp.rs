@@ -1,8 +1,9 @@
 //! TCP sockets: their state, what moved, and who holds them.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use profiler_common::tcp::{HolderRecord, SocketRecord, identity, state};
+use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, identity, state};
 
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
 use crate::kernel::drain::limit::Limits;
@@ -11,6 +12,13 @@ use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
 /// Passes after which a socket whose holder was not found is looked for again, at most: twice as many after each look, since
 /// a connection is accepted soon or not at all.
 const RETRY_PASSES: u64 = 10;
+
+/// Passes for which a socket is remembered that shows up no more. While others end, the kernel's walk over the list leaves some
+/// out, the next one perhaps as well, but not that over its table, which is every tenth.
+const KEPT_PASSES: u64 = 10;
+
+/// `TCP_CLOSE_WAIT`: its peer has closed, its own process has not.
+const CLOSE_WAIT: u32 = 8;
 
 /// All sockets that live.
 #[derive(Default)]
@@ -23,7 +31,12 @@ pub struct Sockets {
 struct Known {
     pass: u64,
     last: SocketRecord,
+    /// Who connected or listens, if that was seen.
+    opener: Option<ProcessKey>,
+    /// Who was found holding it, as nobody was seen opening it, or whoever did has ended.
     holder: Option<ProcessKey>,
+    /// Whoever opened or held it has ended: somebody else may hold it now.
+    left: bool,
     /// Pass at which its holder was last looked for.
     looked: u64,
     /// Passes after which it is looked for again.
@@ -39,10 +52,10 @@ impl Sockets {
         self.pass += 1;
     }
 
-    /// Forgets sockets that were in neither of the last two passes, as with threads.
+    /// Forgets sockets that were in none of the last passes: they ended, and their last record was lost.
     pub fn end_pass(&mut self) {
         let pass = self.pass;
-        self.known.retain(|_, known| known.pass + 1 >= pass);
+        self.known.retain(|_, known| known.pass + KEPT_PASSES >= pass);
     }
 
     /// Whether somebody should look who holds what.
@@ -51,17 +64,31 @@ impl Sockets {
     }
 
     fn is_orphan(&self, known: &Known) -> bool {
-        let held = known.holder.is_some() || known.last.owner.pid != 0 || known.last.state == state::CLOSE;
-        !held && self.pass - known.looked >= known.patience
+        let may_be_held = match known.last.state {
+            // Who is left with an end that its last holder has closed, is nobody.
+            state::ESTABLISHED | CLOSE_WAIT | state::LISTEN if known.left => true,
+            state => state != state::CLOSE && known.owner().is_none(),
+        };
+        may_be_held && self.pass - known.looked >= known.patience
+    }
+
+    /// Processes have ended. What they had open lives on if others have it as well: inherited, or passed on.
+    pub fn leave(&mut self, ended: &HashSet<ProcessKey>) {
+        for known in self.known.values_mut() {
+            if known.owner().is_some_and(|owner| ended.contains(&owner)) {
+                (known.left, known.patience) = (true, 1);
+            }
+        }
     }
 
     /// Learns who holds what; sockets that nobody holds are not asked for again at once.
     pub fn learn_holders(&mut self, holders: &[HolderRecord]) {
         for holder in holders {
             if let Some(known) = self.known.get_mut(&identity(holder.cookie, holder.opened_ns))
-                && known.holder.is_none()
+                && (known.left || known.owner().is_none())
             {
                 known.holder = Some(ProcessKey { pid: holder.pid, start_ns: holder.process_start_ns });
+                known.left = false;
             }
         }
         for known in self.known.values_mut() {
@@ -73,7 +100,9 @@ impl Sockets {
     /// Books one record.
     pub fn observe(&mut self, record: &SocketRecord, interval: &Interval) {
         let pass = self.pass;
-        self.known.entry(record.cookie).or_insert_with(|| Known::new(record, interval)).pass = pass;
+        let known = self.known.entry(record.cookie).or_insert_with(|| Known::new(record, interval));
+        known.pass = pass;
+        known.opener = opener(&record.owner).or(known.opener);
     }
 
     /// The row of a record that was observed before. A socket without a connection, which its process has yet to close, has
@@ -104,7 +133,18 @@ impl Known {
         let local = endpoint(&record.local, record.local_port);
         let listens = record.state == state::LISTEN;
         let peer = if listens { "*".into() } else { endpoint(&record.peer, record.peer_port) };
-        Self { pass: 0, last: before, holder: None, looked: 0, patience: 1, limits, local, peer }
+        Self {
+            pass: 0,
+            last: before,
+            opener: None,
+            holder: None,
+            left: false,
+            looked: 0,
+            patience: 1,
+            limits,
+            local,
+            peer,
+        }
     }
 
     fn row(&mut self, record: &SocketRecord, tick_ns: u32) -> SocketRow {
@@ -130,9 +170,17 @@ impl Known {
         };
         last.owner = record.owner;
         last.state = record.state;
-        row.owner = row.owner.or(self.holder);
+        row.owner = self.owner();
         row
     }
+
+    fn owner(&self) -> Option<ProcessKey> {
+        self.holder.or(self.opener)
+    }
+}
+
+fn opener(owner: &SocketOwner) -> Option<ProcessKey> {
+    (owner.pid != 0).then_some(ProcessKey { pid: owner.pid, start_ns: owner.process_start_ns })
 }
 
 /// What a record says about the moment.
@@ -143,7 +191,7 @@ fn state_of(record: &SocketRecord) -> SocketRow {
         netns: record.netns,
         state: record.state,
         ended: record.ended != 0,
-        owner: (owner.pid != 0).then_some(ProcessKey { pid: owner.pid, start_ns: owner.process_start_ns }),
+        owner: opener(owner),
         uid: record.uid,
         opened: (owner.opened_ns != 0).then_some(Timestamp(owner.opened_ns)),
         // Of one whose SYN we have not seen, it is since boot.
@@ -212,6 +260,52 @@ mod tests {
         sockets.observe(&young, &interval);
         assert_eq!(sockets.row(&young, 1).map(|row| row.sent_bytes), Some(50));
         assert_eq!(sockets.row(&young, 1), None);
+    }
+
+    #[test]
+    fn what_a_walk_left_out_is_not_counted_twice() {
+        let mut sockets = Sockets::default();
+        let mut record = SocketRecord { cookie: 1, bytes_sent: 50, ..SocketRecord::default() };
+        record.owner.opened_ns = 2_000;
+        let mut sent = || {
+            sockets.begin_pass();
+            sockets.observe(&record, &Interval::default());
+            let row = sockets.row(&record, 1).map(|row| row.sent_bytes);
+            sockets.end_pass();
+            // Without it.
+            for _ in 1..KEPT_PASSES {
+                sockets.begin_pass();
+                sockets.end_pass();
+            }
+            row
+        };
+        assert_eq!([(); 2].map(|()| sent()), [Some(50), Some(0)]);
+    }
+
+    #[test]
+    fn what_outlives_its_process_belongs_to_who_else_holds_it() {
+        let mut sockets = Sockets::default();
+        let mut record = SocketRecord { cookie: 1, state: state::ESTABLISHED, ..SocketRecord::default() };
+        (record.owner.pid, record.owner.opened_ns) = (7, 2_000);
+        let [parent, child] = [7, 8].map(|pid| ProcessKey { pid, start_ns: 0 });
+        let mut pass = |ended: &[ProcessKey], holders: &[u32]| {
+            sockets.begin_pass();
+            sockets.observe(&record, &Interval::default());
+            sockets.leave(&ended.iter().copied().collect());
+            let looks = sockets.wants_holders();
+            let holders: Vec<_> =
+                holders.iter().map(|pid| HolderRecord { cookie: 1, pid: *pid, ..HolderRecord::default() }).collect();
+            if looks {
+                sockets.learn_holders(&holders);
+            }
+            (looks, sockets.row(&record, 1).and_then(|row| row.owner))
+        };
+        assert_eq!(pass(&[], &[8, 7]), (false, Some(parent)), "nobody is asked while it lives");
+        assert_eq!(pass(&[parent], &[8]), (true, Some(child)));
+        assert_eq!(pass(&[], &[]), (false, Some(child)));
+        // Nobody has it: on its way from one to another, or about to go.
+        assert_eq!(pass(&[child], &[]), (true, Some(child)));
+        assert_eq!(pass(&[], &[]), (false, Some(child)), "no look follows another at once");
     }
 
     #[test]

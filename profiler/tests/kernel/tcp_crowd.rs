@@ -1,0 +1,122 @@
+//! Many connections at once and thousands per second: none is missing, by what the kernel counts in their namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use profiler::batch::SocketRow;
+use profiler_common::tcp::event;
+
+use crate::kernel::child::{Child, fork};
+use crate::kernel::network::{Cable, Namespace};
+use crate::kernel::observe::{every, figure_of_test, is_guest, ms, observe};
+
+const PORT: u16 = 7101;
+/// Processes of the crowd, each with its own server: one may not open as many files as all of them do.
+const PROCESSES: usize = 4;
+/// What comes and goes does so in bursts of this length.
+const BURST: Duration = Duration::from_millis(10);
+
+/// Connections of a process that stay, those that come and go, and how many of these per second; emulated CPUs do less.
+fn crowd() -> (usize, usize, usize) {
+    if is_guest() { (500, 250, 125) } else { (5_000, 3_750, 1_250) }
+}
+
+/// A connection over which a byte came, both ends.
+fn connect(server: &TcpListener) -> [TcpStream; 2] {
+    let mut asks = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+    let (mut answers, _) = server.accept().unwrap();
+    asks.write_all(&[7]).unwrap();
+    answers.read_exact(&mut [0]).unwrap();
+    [asks, answers]
+}
+
+/// As many open files as it may have.
+fn raise_limit() {
+    let mut files = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `files` lives.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files), 0);
+        files.rlim_cur = files.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files), 0);
+    }
+}
+
+/// A part of the crowd: says when those that go are gone, and keeps those that stay.
+fn part(namespace: &Namespace, number: usize) -> Child {
+    fork(|parent| {
+        namespace.enter();
+        raise_limit();
+        let (stay, go, per_second) = crowd();
+        let server = TcpListener::bind((Ipv4Addr::new(127, 0, 1, number.try_into().unwrap()), PORT)).unwrap();
+        let _stays: Vec<_> = (0..stay).map(|_| connect(&server)).collect();
+        let begin = Instant::now();
+        let mut gone = 0;
+        while gone < go {
+            thread::sleep(BURST);
+            let due = begin.elapsed().as_millis() * per_second as u128 / 1_000;
+            while gone < go && (gone as u128) < due {
+                drop(connect(&server));
+                gone += 1;
+            }
+        }
+        parent.say([1]);
+        parent.hear();
+    })
+}
+
+#[test]
+fn of_a_crowd_of_connections_none_is_missing() {
+    let (stay, go) = (PROCESSES * crowd().0, PROCESSES * crowd().1);
+    let cable = Cable::new();
+    let seen = observe(&every(1_000), || {
+        let mut parts: [Child; PROCESSES] = std::array::from_fn(|number| part(&cable.server, number + 1));
+        for part in &mut parts {
+            part.hear::<1>();
+        }
+        (parts, cable.server.counters())
+    });
+    let (parts, told) = &seen.said;
+    seen.assert_counts_whole();
+    let rows = || seen.batches.iter().flat_map(|batch| &batch.sockets);
+    let ours = || rows().filter(|row| row.netns == cable.server.inode() && row.peer != "*");
+    let [servers, clients] = [true, false].map(|serves| {
+        let mut ends = BTreeMap::<u64, (u64, u64)>::new();
+        for row in ours().filter(|row| row.local.ends_with(&format!(":{PORT}")) == serves) {
+            let (sent, received) = ends.entry(row.cookie).or_default();
+            (*sent, *received) = (*sent + row.sent_bytes, *received + row.received_bytes);
+        }
+        ends
+    });
+    assert_eq!((clients.len(), servers.len()), (stay + go, stay + go));
+    assert_eq!((clients.len() as u64, servers.len() as u64), (told["TcpActiveOpens"], told["TcpPassiveOpens"]));
+    // Of each one, its byte; and the end of a stream, which the kernel counts as one.
+    let like = |ends: &BTreeMap<u64, (u64, u64)>, bytes| ends.values().filter(|moved| **moved == bytes).count();
+    assert_eq!((like(&clients, (1, 0)), like(&servers, (0, 1))), (stay, stay));
+    assert_eq!((like(&clients, (1, 1)), like(&servers, (0, 2))), (go, go));
+    assert_eq!(ours().filter(|row| row.ended).count(), 2 * go);
+    // Events are those of the host: of whatever connection of others they count is told as well.
+    let born = |row: &&SocketRow| row.opened.is_some() && row.connect_errno.is_none() && row.peer != "*";
+    let all: BTreeSet<_> = rows().filter(born).map(|row| row.cookie).collect();
+    let events = |event: u32| seen.batches.iter().map(|batch| batch.tcp_events[event as usize]).sum::<u64>();
+    assert_eq!(events(event::CONNECTED) + events(event::ACCEPTED), all.len() as u64);
+    // Who connects is seen, who accepts is found as long as it lasts.
+    let last = seen.batches.last().unwrap();
+    let owned = |part: &Child| {
+        let rows = last.sockets.iter().filter(|row| !row.ended && row.peer != "*");
+        rows.filter(|row| row.owner.map(|owner| owner.pid) == Some(part.pid)).count()
+    };
+    assert_eq!(parts.each_ref().map(owned), [2 * crowd().0; PROCESSES]);
+    for batch in &seen.batches {
+        let (quality, rows) = (&batch.quality, batch.sockets.len());
+        let cost = format!(
+            "{} of CPU, {} MiB, maps {} MiB",
+            ms(quality.self_cpu_ns),
+            quality.self_memory_bytes >> 20,
+            quality.map_memory_bytes >> 20
+        );
+        figure_of_test(&format!("{rows} rows"), cost);
+    }
+}
