@@ -211,37 +211,33 @@ impl DiskShare {
     pub const fn request_ns(&self) -> u64 {
         self.queue_ns + self.device_ns
     }
+
+    fn add(&mut self, [requests, bytes, queue_ns, device_ns]: [u64; 4], latency: &Hist) {
+        self.requests += requests;
+        self.bytes += bytes;
+        self.queue_ns += queue_ns;
+        self.device_ns += device_ns;
+        self.latency.add(latency);
+    }
 }
 
 impl Reset for DiskShare {}
 
 impl Tally<DiskOwnerRow> for DiskShare {
     fn absorb(&mut self, row: &DiskOwnerRow) {
-        self.requests += row.requests;
-        self.bytes += row.bytes;
-        self.queue_ns += row.queue_ns;
-        self.device_ns += row.device_ns;
-        self.latency.add(&row.latency);
+        self.add([row.requests, row.bytes, row.queue_ns, row.device_ns], &row.latency);
     }
 }
 
 impl Tally<PartitionRow> for DiskShare {
     fn absorb(&mut self, row: &PartitionRow) {
-        self.requests += row.requests;
-        self.bytes += row.bytes;
-        self.queue_ns += row.queue_ns;
-        self.device_ns += row.device_ns;
-        self.latency.add(&row.latency);
+        self.add([row.requests, row.bytes, row.queue_ns, row.device_ns], &row.latency);
     }
 }
 
 impl Tally<Self> for DiskShare {
     fn absorb(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.bytes += other.bytes;
-        self.queue_ns += other.queue_ns;
-        self.device_ns += other.device_ns;
-        self.latency.add(&other.latency);
+        self.add([other.requests, other.bytes, other.queue_ns, other.device_ns], &other.latency);
     }
 }
 
