@@ -129,6 +129,12 @@ impl Namespace {
         counters(&self.run(&["nstat", "-asz"]))
     }
 
+    /// Fast recoveries of its connections, since it exists.
+    pub fn recoveries(&self) -> u64 {
+        let counters = self.counters();
+        counters["TcpExtTCPSackRecovery"] + counters["TcpExtTCPRenoRecovery"]
+    }
+
     /// The sockets of this namespace, without listeners, as `ss -tinm` tells them.
     pub fn connections(&self) -> Vec<Told> {
         self.run(&["ss", "-tinmHO"]).lines().map(Told::new).collect()

@@ -114,9 +114,7 @@ fn limits_of(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) ->
     let seen = observe(&every(100), || {
         let (server, (client, took_ns)) = workload();
         let [_, told] = quiet(cable, PORT);
-        let counters = cable.client.counters();
-        let recoveries = counters["TcpExtTCPSackRecovery"] + counters["TcpExtTCPRenoRecovery"];
-        (server, client, took_ns, told, recoveries)
+        (server, client, took_ns, told, cable.client.recoveries())
     });
     seen.assert_counts_whole();
     let (_, _, took_ns, told, recoveries) = &seen.said;

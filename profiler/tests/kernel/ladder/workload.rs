@@ -14,7 +14,7 @@ use profiler::field::Table;
 use crate::kernel::child::{Child, Clock, Parent, fork, open, read_once, write_once};
 use crate::kernel::device::{LoopDevice, Mount};
 use crate::kernel::journal::commit;
-use crate::kernel::network::{Cable, SERVER, Told};
+use crate::kernel::network::{Cable, Namespace, SERVER, Told};
 use crate::kernel::observe::until;
 use crate::kernel::operation::hand_over;
 use crate::kernel::page::{forget, temporary};
@@ -149,6 +149,8 @@ impl World {
 
     /// A connection that stays, and on which something has to be sent again.
     fn talk(&self, port: u16, claims: &mut Vec<Claim>) -> [Child; 2] {
+        let ends = [&self.cable.server, &self.cable.client];
+        let before = ends.map(Namespace::recoveries);
         let server = serve(&self.cable.server, port);
         let mut client = ask(&self.cable.client, port, |parent, mut connection| {
             send(&mut connection, 1_000);
@@ -164,8 +166,11 @@ impl World {
         });
         self.cable.mend();
         let [at_server, at_client] = quiet(&self.cable, port);
-        connection(&at_server, server.pid, claims);
-        connection(&at_client, client.pid, claims);
+        for ((end, before), (told, pid)) in
+            ends.into_iter().zip(before).zip([(&at_server, server.pid), (&at_client, client.pid)])
+        {
+            connection(told, pid, end.recoveries() - before, claims);
+        }
         let row = vec![("net.local", at_client.local), ("net.peer", at_client.peer)];
         claims.push(Claim {
             table: Table::Connections,
@@ -190,7 +195,7 @@ fn exactly(number: u64) -> Truth {
 }
 
 /// As `ss` tells it.
-fn connection(told: &Told, pid: u32, claims: &mut Vec<Claim>) {
+fn connection(told: &Told, pid: u32, recoveries: u64, claims: &mut Vec<Claim>) {
     let mut claim = |column, truth| {
         let row = vec![("net.local", told.local.clone()), ("net.peer", told.peer.clone())];
         claims.push(Claim { table: Table::Connections, row, column, truth });
@@ -200,8 +205,7 @@ fn connection(told: &Told, pid: u32, claims: &mut Vec<Claim>) {
     claim("net.received_bytes_s", exactly(told.number("bytes_received")));
     claim("net.retransmits_s", exactly(again));
     claim("net.retransmits", exactly(again));
-    // Of one segment that is lost, the peer or a timer tells.
-    claim("net.recoveries", Truth::Between(0.0, 1.0));
+    claim("net.recoveries", exactly(recoveries));
     claim("net.srtt_ns", exactly(u64::from(Told::microseconds(&told.pair("rtt").0)) * 1_000));
     claim("net.state", Truth::Text("ESTAB".to_owned()));
     claim("net.age_ns", Truth::Between(1e6, WHILE_NS));
