@@ -203,4 +203,6 @@ offsets! {
     sock_sndbuf = "sock"."sk_sndbuf",
     sock_tsq_flags = "sock"."sk_tsq_flags",
     sock_pacing_status = "sock"."sk_pacing_status",
+    skb_cb = "sk_buff"."cb",
+    skb_tcp_segments = "tcp_skb_cb"."tcp_gso_segs",
 }

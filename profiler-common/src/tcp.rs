@@ -5,7 +5,7 @@ use crate::limit::chrono::CHRONOS;
 
 /// Host-wide TCP events, as indexes into the kernel's counter array.
 pub mod event {
-    /// Segments sent again (`tcp_retransmit_skb`).
+    /// Segments sent again (those of each buffer of `tcp_retransmit_skb`).
     pub const RETRANSMIT: u32 = 0;
     /// SYN-ACKs sent again (`tcp_retransmit_synack`). With the former = SNMP `RetransSegs`.
     pub const RETRANSMIT_SYNACK: u32 = 1;

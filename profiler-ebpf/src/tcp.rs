@@ -33,14 +33,21 @@ hook!("tcp_receive_reset", tcp_receive_reset, tcp_receive_reset_raw, reset_recei
 
 #[inline(always)]
 fn count(event: u32) {
-    if let Some(count) = TCP_EVENTS.get_ptr_mut(event) {
-        u64::add(count, 1);
-    }
+    count_all(event, 1);
 }
 
 #[inline(always)]
-fn retransmit<H: Hook>(_: H) {
-    count(event::RETRANSMIT);
+fn count_all(event: u32, times: u64) {
+    if let Some(count) = TCP_EVENTS.get_ptr_mut(event) {
+        u64::add(count, times);
+    }
+}
+
+/// `tcp_retransmit_skb(sk, skb)`: a buffer may hold many segments.
+#[inline(always)]
+fn retransmit<H: Hook>(hook: H) {
+    let segments: u16 = hook.read(hook.object::<1>(), offset!(skb_cb) + offset!(skb_tcp_segments));
+    count_all(event::RETRANSMIT, segments.into());
 }
 
 #[inline(always)]

@@ -14,6 +14,9 @@ pub enum BtfError {
     /// It ends inside a type.
     #[error("cut inside type {0}")]
     Cut(u32),
+    /// A name of it lies outside of the strings.
+    #[error("type {0} has a name that is not there")]
+    Name(u32),
     /// A kind of type that is newer than this reader.
     #[error("type {0} is of unknown kind {1}")]
     Kind(u32, u32),
@@ -148,19 +151,23 @@ impl Btf {
             let [name, info] = [at, at + 1].map(|at| self.words.get(at).copied());
             let (Some(name), Some(info)) = (name, info) else { return Err(BtfError::Cut(id)) };
             let (kind, vlen) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
-            let extra = match kind {
-                1 | 14 | 17 => 1,
-                POINTER | 7..=12 | 16 | TYPE_TAG => 0,
-                3 => 3,
-                STRUCT | UNION | 15 | 19 => vlen * 3,
-                ENUM | FUNC_PROTO => vlen * 2,
+            // Words that follow, and how many parts they tell of whose first word is a name.
+            let (extra, parts) = match kind {
+                1 | 14 | 17 => (1, 0),
+                POINTER | 7..=12 | 16 | TYPE_TAG => (0, 0),
+                3 => (3, 0),
+                15 => (vlen * 3, 0),
+                STRUCT | UNION | 19 => (vlen * 3, vlen),
+                ENUM | FUNC_PROTO => (vlen * 2, vlen),
                 _ => return Err(BtfError::Kind(id, kind)),
             };
             self.starts.push(at);
-            at += 3 + extra;
-            if at > self.words.len() {
-                return Err(BtfError::Cut(id));
+            let inside = self.words.get(at + 3..at + 3 + extra).ok_or(BtfError::Cut(id))?;
+            let names = inside.iter().step_by(extra.checked_div(parts).unwrap_or(1)).take(parts);
+            if [&name].into_iter().chain(names).any(|name| *name as usize >= self.strings.len()) {
+                return Err(BtfError::Name(id));
             }
+            at += 3 + extra;
             let index = match kind {
                 STRUCT | UNION => &mut self.structs,
                 TYPEDEF => &mut self.typedefs,

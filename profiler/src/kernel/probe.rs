@@ -290,7 +290,7 @@ pub const PROBES: &[Probe] = &[
         OF_SOCKET,
         "timeouts and fast recoveries of connections; time in them counts as other limits",
     ),
-    hook("tcp_retransmit_skb", &[], "host-wide retransmits"),
+    hook("tcp_retransmit_skb", &[&["skb_"]], "host-wide retransmits"),
     hook("tcp_retransmit_synack", &[], "host-wide SYN-ACK retransmits"),
     Probe {
         fewer: Some((3, "only resets that a socket sends are seen, not those that refuse a connection")),

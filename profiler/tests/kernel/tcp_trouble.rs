@@ -48,19 +48,28 @@ fn same_retransmits<T>(seen: &Seen<T>, trace: Option<&Trace>, truth: u64) -> [u6
 }
 
 #[test]
-fn lost_segments_are_counted_like_nstat_and_ss() {
+fn a_lost_segment_is_counted_like_nstat_and_ss() {
+    lose(1_000);
+}
+
+/// What one timeout or one acknowledgement sends again are whole buffers.
+#[test]
+fn lost_buffers_are_counted_like_nstat_and_ss() {
+    lose(60_000);
+}
+
+/// Loses so many bytes, less than the peer has room for.
+fn lose(bytes: u64) {
     let (cable, trace) = (Cable::new(), Trace::of_tcp());
     let seen = observe(&every(200), || {
         let before = Counters::now(&cable);
         let server = serve(&cable.server, PORT);
         let mut client = ask(&cable.client, PORT, |parent, mut connection| {
-            send(&mut connection, 1_000);
-            parent.say([1]);
+            send(&mut connection, bytes);
             parent.hear();
         });
         Cable::cut(&cable.client);
         client.say(0);
-        client.hear::<1>();
         until("it was sent three times again", || {
             let told = cable.client.connection_to(PORT).pair("retrans").1;
             if told.parse::<u64>().unwrap() >= 3 { Ok(()) } else { Err(told) }

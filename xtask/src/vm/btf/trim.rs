@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn an_argument_keeps_the_name_of_its_struct() {
         let trimmed = trim(&btf(&[
-            ("sk_buff", STRUCT, 8, &[("next", &[4, 0])]),
+            ("task_group", STRUCT, 8, &[("next", &[4, 0])]),
             ("", CONST, 1, &[]),
             ("", POINTER, 2, &[]),
             ("", POINTER, 1, &[]),
@@ -313,8 +313,8 @@ mod tests {
             ("btf_trace_nobody_asks", TYPEDEF, 6, &[]),
         ]));
         let btf = Btf::parse(&trimmed.unwrap()).unwrap();
-        assert_eq!(btf.tracepoint_argument("tcp_send_reset", "sk_buff"), Some(0));
-        assert_eq!(btf.offset("sk_buff", "next"), None);
+        assert_eq!(btf.tracepoint_argument("tcp_send_reset", "task_group"), Some(0));
+        assert_eq!(btf.offset("task_group", "next"), None);
         assert_eq!(btf.tracepoint_arity("nobody_asks"), None);
     }
 
