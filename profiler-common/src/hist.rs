@@ -20,7 +20,7 @@ const LINEAR_BITS: u32 = 10;
 #[inline(always)]
 #[must_use]
 pub fn log2_slot(ns: u64) -> usize {
-    (ns >> LINEAR_BITS).checked_ilog2().map_or(0, |exponent| min(exponent as usize + 1, LOG2_SLOTS - 1))
+    min((ns >> (LINEAR_BITS - 1) | 1).ilog2() as usize, LOG2_SLOTS - 1)
 }
 
 /// The slot of a value in nanoseconds, of eight per power of two.
@@ -40,12 +40,12 @@ pub fn linear32_slot(ns: u64) -> usize {
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "at most ten bits are left")]
 fn linear_slot(ns: u64, step_bits: u32) -> usize {
-    if ns < 1 << LINEAR_BITS {
-        return (ns >> (LINEAR_BITS - step_bits)) as usize;
-    }
-    let exponent = ns.ilog2();
-    let step = (ns >> (exponent - step_bits)) & ((1 << step_bits) - 1);
-    let slot = (((exponent - LINEAR_BITS + 1) as usize) << step_bits) + step as usize;
+    // 0 where values are linear, then the number of the power of two: in arithmetic, because a verifier would follow what comes
+    // after once for each kind of value.
+    let power = (ns >> (LINEAR_BITS - 1) | 1).ilog2();
+    let is_linear = power.wrapping_sub(1) >> 31;
+    let step = (ns >> (LINEAR_BITS - 1 + power + is_linear - step_bits)) & ((1 << step_bits) - 1);
+    let slot = ((power as usize) << step_bits) + step as usize;
     min(slot, (28 << step_bits) - 1)
 }
 

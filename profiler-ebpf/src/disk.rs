@@ -147,17 +147,17 @@ fn complete<H: Hook>(hook: H) {
     let Some(at) = REQUESTS.get_ptr(request as u64) else { return };
     let mut entry = unsafe { *at };
     let times = if is_part { Times::default() } else { time(hook, request, record, &entry, bytes) };
-    if key.op == op::WRITE && bytes > 0 {
-        dirty::settle(hook, request, bytes, &mut entry);
-    }
-    if entry.pid != 0 {
-        owner::book(&entry, key, bytes, &times);
-    }
     if let Some(partition) = partition {
         partition::time(partition, &times);
     }
     if !is_part {
         let _ = REQUESTS.remove(request as u64);
+    }
+    if key.op == op::WRITE && bytes > 0 {
+        dirty::settle(hook, request, bytes, &mut entry);
+    }
+    if entry.pid != 0 {
+        owner::book(&entry, key, bytes, &times);
     }
 }
 

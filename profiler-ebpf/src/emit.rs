@@ -20,9 +20,15 @@ const AVAILABLE: u64 = 0;
 /// Counts something that could not be recorded, and logs it when the count reaches a power of two.
 #[inline(always)]
 pub fn lost(reason: Lost) {
+    lost_all(reason, 1);
+}
+
+/// The same for many.
+#[inline(always)]
+pub fn lost_all(reason: Lost, times: u64) {
     if let Some(count) = LOST.get_ptr_mut(reason as u32) {
         let count = unsafe {
-            *count += 1;
+            *count += times;
             *count
         };
         if cfg!(not(feature = "hash-tasks")) && config!(log) != 0 && count.is_power_of_two() {
@@ -69,12 +75,10 @@ impl<T> Exit<T> {
 }
 
 /// Appends a record to the sequence file of an iterator. When its buffer is full, the kernel hands the same object to
-/// the program again after a flush, so an error here loses nothing, and programs must be idempotent.
+/// the program again after a flush, so an error here loses nothing: programs are idempotent, or look whether there was room.
 #[inline(always)]
-pub fn write<T>(meta: *const u8, record: *const T) {
+pub fn write<T>(meta: *const u8, record: *const T) -> bool {
     // The first member of `bpf_iter_meta` is its `seq_file`.
     let sequence = TYPED.follow(meta, 0);
-    unsafe {
-        helpers::bpf_seq_write(sequence as *mut _, record.cast::<c_void>(), size_of::<T>() as u32);
-    }
+    unsafe { helpers::bpf_seq_write(sequence as *mut _, record.cast::<c_void>(), size_of::<T>() as u32) == 0 }
 }

@@ -73,7 +73,7 @@ fn switch<H: Hook>(hook: H) {
     if unsafe { (*cpu).owner } != 0 {
         if unsafe { (*cpu).tid } == tid {
             resolve_wait(thread, cpu);
-            cpu::leave(cpu, thread, task);
+            cpu::leave(cpu, thread);
             if unsafe { (*cpu).dirty_paths } != 0 {
                 paths_flush();
             }

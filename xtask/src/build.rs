@@ -88,7 +88,14 @@ pub fn lint_objects(layout: &Layout, decision: &Decision) -> Option<Result<()>> 
 
 fn compile(layout: &Layout, decision: &Decision, object: &Object, act: &str, warnings: Warnings) -> Command {
     let linker = decision.linker.display();
-    let flags = ["-Cdebuginfo=2", &format!("-Clinker={linker}"), "-Clink-arg=--btf", "-Cpanic=abort"].join("\u{1f}");
+    let flags = [
+        "-Cdebuginfo=2",
+        &format!("-Clinker={linker}"),
+        "-Clink-arg=--btf",
+        "-Clink-arg=--disable-expand-memcpy-in-order",
+        "-Cpanic=abort",
+    ]
+    .join("\u{1f}");
     let mut command = child::foreign(&decision.cargo);
     command.current_dir(&layout.root);
     command.args([act, "--release", "--package", "profiler-ebpf", "--target", TARGET]);

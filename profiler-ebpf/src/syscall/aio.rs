@@ -11,7 +11,7 @@ use profiler_common::lost::Lost;
 use profiler_common::syscall::operation::{AIO, CODES};
 use profiler_common::syscall::{AIO_BATCH_MAX, CallOwner, Operation, OperationKey, call_key, class};
 
-use crate::emit::lost;
+use crate::emit::lost_all;
 use crate::file::{kind_of, path};
 use crate::kernel::{current, read_user};
 use crate::maps::{CPU_CALLS, OPERATIONS};
@@ -47,25 +47,43 @@ struct Event {
 /// Looks at the operations of a call that handed over or collected so many; `list` is what it was given for them.
 #[inline(always)]
 pub fn follow(class: u8, list: u64, count: u64) {
+    if class == class::SUBMIT {
+        aio_submitted_all(list, count)
+    } else {
+        aio_reaped_all(list, count)
+    };
+}
+
+/// Global, as the others below: the verifier looks at each once, whatever came before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn aio_submitted_all(list: u64, count: u64) -> u32 {
+    all(count, |index| aio_submitted(list + index * size_of::<u64>() as u64))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn aio_reaped_all(list: u64, count: u64) -> u32 {
+    all(count, |index| aio_reaped(list + index * size_of::<Event>() as u64))
+}
+
+/// Tells so many operations; those of which nothing can be told, or which are too many, are lost.
+#[inline(always)]
+fn all(count: u64, tell: impl Fn(u64) -> u32) -> u32 {
+    let mut told = 0;
     for index in 0..AIO_BATCH_MAX {
         if index >= count {
-            return;
+            break;
         }
-        let told = if class == class::SUBMIT {
-            aio_submitted(list + index * size_of::<u64>() as u64)
-        } else {
-            aio_reaped(list + index * size_of::<Event>() as u64)
-        };
-        if told == 0 {
-            lost(Lost::Operation);
-        }
+        told += u64::from(tell(index));
     }
-    lost(Lost::Operation);
+    if told < count {
+        lost_all(Lost::Operation, count - told);
+    }
+    0
 }
 
 /// Books an operation, by the place of its address; 0 if that cannot be read.
-///
-/// Global, as [`aio_reaped`]: the verifier looks at it once, and not for each turn of the loop.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn aio_submitted(place: u64) -> u32 {

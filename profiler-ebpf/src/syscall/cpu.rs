@@ -93,7 +93,7 @@ fn evict(cpu: *mut CpuCalls, key: u32, index: usize) -> *mut CpuCall {
         write_volatile(&raw mut (*cpu).dirty, (*cpu).dirty & !(1 << index));
         let task = current();
         if let Some(thread) = thread_of(task) {
-            total::add(thread, task, slot);
+            total::call_add(thread, slot);
         }
         begin(slot, key);
         (*cpu).dirty |= 1 << index;
@@ -108,17 +108,13 @@ fn begin(slot: *mut CpuCall, key: u32) {
 
 /// Moves everything to the thread's record and leaves the CPU to nobody: the owner is switched away from.
 #[inline(always)]
-pub fn leave(cpu: *mut CpuCalls, thread: *mut Thread, task: Object) {
+pub fn leave(cpu: *mut CpuCalls, thread: *mut Thread) {
     unsafe {
-        let mut dirty = (*cpu).dirty;
         for index in 0..CPU_SLOTS {
-            if dirty == 0 {
-                break;
+            // Read anew, so that a verifier need not tell apart which of the slots before were in use.
+            if read_volatile(&raw const (*cpu).dirty) & 1 << index != 0 {
+                total::call_add(thread, at(cpu, index));
             }
-            if dirty & 1 != 0 {
-                total::add(thread, task, at(cpu, index));
-            }
-            dirty >>= 1;
         }
         abandon(cpu);
     }

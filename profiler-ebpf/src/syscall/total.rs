@@ -11,15 +11,22 @@ use profiler_common::syscall::{
 };
 
 use crate::emit::lost;
-use crate::kernel::{Counter, Object, process_of};
+use crate::kernel::{Counter, Object, current, process_of};
 use crate::maps::{CALLS, LATENCIES};
 use crate::syscall::class_of;
 use crate::task::export::stamp;
 use crate::task::thread::Thread;
 
-/// Adds what a thread did on a CPU to its total.
-#[inline(always)]
-pub fn add(thread: *mut Thread, task: Object, from: *mut CpuCall) {
+/// Adds what the running thread did on a CPU to its total.
+///
+/// Global, so that the verifier looks at it once, and not for each slot of a CPU; but in the object for kernels on which
+/// programs that call any are looked at in every state.
+#[cfg_attr(not(feature = "hash-tasks"), unsafe(no_mangle), inline(never))]
+#[cfg_attr(feature = "hash-tasks", inline(always))]
+pub extern "C" fn call_add(thread: *mut Thread, from: *mut CpuCall) -> u32 {
+    if thread.is_null() || from.is_null() {
+        return 0;
+    }
     let key = unsafe { (*from).key };
     let class = class_of(key);
     if has_io_slot(class) {
@@ -28,13 +35,14 @@ pub fn add(thread: *mut Thread, task: Object, from: *mut CpuCall) {
             if moves_bytes(class) {
                 unsafe { (*to).bytes += (*from).bytes };
             }
-            return;
+            return 0;
         }
     } else if let Some(to) = other_slot(thread, key) {
         add_count(to, from);
-        return;
+        return 0;
     }
-    add_shared(task, key, from);
+    add_shared(current(), key, from);
+    0
 }
 
 #[inline(always)]
