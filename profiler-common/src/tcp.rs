@@ -28,6 +28,9 @@ pub const EVENTS: usize = 7;
 pub const EVENT_NAMES: [&str; EVENTS] =
     ["retransmits", "synack_retransmits", "resets_sent", "resets_received", "connects", "connect_failures", "accepts"];
 
+/// Passes after which a connection on which nothing happens is exported again.
+pub const QUIET_PASSES: u32 = 8;
+
 /// States of `sock_common.skc_state` that we tell apart by name.
 pub mod state {
     /// Open in both directions.

@@ -162,7 +162,7 @@ struct TcpContext {
     socket: Object,
 }
 
-/// Exports every TCP socket of a network namespace, and lists it. Requests and time-wait remains are no full sockets: left
+/// Exports every TCP socket of a network namespace of which there is news, and lists it. Requests and time-wait remains are no full sockets: left
 /// out. The kernel walks a table that is as large as the host's memory, however few sockets there are.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
@@ -170,7 +170,7 @@ extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
     let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
     if let Some(tcp) = tcp_of(socket) {
         TYPED.list(tcp, Listed::Found(exchange::role_of(tcp)));
-        export(meta, tcp);
+        list::export_news(meta, tcp);
     }
     0
 }
@@ -185,8 +185,9 @@ fn tcp_of(socket: Object) -> Option<Object> {
     if tcp.is_null() { None } else { Some(tcp) }
 }
 
+/// Whether there was room for it.
 #[inline(always)]
-fn export(meta: Object, tcp: Object) {
+fn export(meta: Object, tcp: Object) -> bool {
     let mut record = SocketRecord { at_ns: now(), ..SocketRecord::default() };
     record.cookie = TYPED.cookie(tcp);
     let chronos = limit::chronos(TYPED, tcp);
@@ -202,7 +203,7 @@ fn export(meta: Object, tcp: Object) {
     describe(TYPED, &mut record, tcp);
     describe_tcp(TYPED, &mut record, tcp);
     limit::describe(TYPED, &mut record, tcp, chronos);
-    emit::write(meta, &raw const record);
+    emit::write(meta, &raw const record)
 }
 
 /// What all sockets have.

@@ -110,8 +110,8 @@ pub struct Batch {
     pub partitions: Vec<PartitionRow>,
     /// Journals with any history, by device.
     pub journals: Vec<JournalRow>,
-    /// TCP sockets that exist or ended in it, by cookie. Where many end, some that exist are left out: what moved on them is in
-    /// the next batch that has them.
+    /// TCP sockets that exist or ended in it, by cookie. Where many end, the kernel may leave out some that exist: what moved on
+    /// them is in the next batch that has it. One whose end was not told stays for up to 16 batches.
     pub sockets: Vec<SocketRow>,
     /// Requests over TCP that were answered in it, by role, namespace, service or peer, process.
     pub exchanges: Vec<ExchangeRow>,

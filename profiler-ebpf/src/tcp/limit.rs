@@ -54,7 +54,7 @@ fn set_congestion_state<H: Hook>(hook: H) {
 #[inline(always)]
 pub fn chronos<H: Hook>(from: H, tcp: Object) -> [u32; CHRONOS] {
     let mut chronos = [0, 4, 8].map(|at| from.read::<u32>(tcp, offset!(tcp_chrono_stat) + at));
-    let runs = bits(from, tcp, offset!(tcp_chrono_type), 0b11);
+    let runs = running(from, tcp);
     let ran = (unsafe { helpers::bpf_jiffies64() } as u32).wrapping_sub(from.read(tcp, offset!(tcp_chrono_start)));
     for (chrono, number) in chronos.iter_mut().zip(1..) {
         if runs == number {
@@ -62,6 +62,12 @@ pub fn chronos<H: Hook>(from: H, tcp: Object) -> [u32; CHRONOS] {
         }
     }
     chronos
+}
+
+/// Which of the clocks runs, from 1; 0 if nothing is to be sent or acknowledged.
+#[inline(always)]
+pub fn running<H: Hook>(from: H, tcp: Object) -> u8 {
+    bits(from, tcp, offset!(tcp_chrono_type), 0b11)
 }
 
 /// [`profiler_common::tcp::SocketOwner::recovery_from`] of a connection that was there before us.

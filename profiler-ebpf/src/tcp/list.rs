@@ -11,11 +11,12 @@ mod marks {
     use aya_ebpf::helpers::generated as helpers;
     use profiler_common::exchange::role;
     use profiler_common::lost::Lost;
+    use profiler_common::tcp::{QUIET_PASSES, state};
 
     use crate::emit::lost;
-    use crate::kernel::{Listed, Object};
+    use crate::kernel::{Hook, Listed, Object, TYPED, offset};
     use crate::maps::{LocalStorage, SOCKET_STORAGE};
-    use crate::tcp::{export, tcp_of};
+    use crate::tcp::{export, limit, tcp_of};
 
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".maps")]
@@ -28,6 +29,10 @@ mod marks {
         pub begun_ns: u64,
         /// One of [`role`].
         pub role: u64,
+        /// What changes when anything happens, as it was when the socket was exported.
+        told: [u32; 5],
+        /// Passes for which it is not exported if nothing happens.
+        quiet: u32,
     }
 
     #[inline(always)]
@@ -66,6 +71,35 @@ mod marks {
         }
     }
 
+    /// Exports a socket if there is something to say that was not said before. Of a connection on which nothing happens there is
+    /// not, but at times, so that it is not forgotten: not of all of them at once.
+    #[inline(always)]
+    pub fn export_news(meta: Object, tcp: Object) {
+        let mark = get(tcp);
+        if mark.is_null() {
+            export(meta, tcp);
+            return;
+        }
+        let state = TYPED.read::<u8>(tcp, offset!(sock_state)).into();
+        let [segments_in, segments_out] = [offset!(tcp_segs_in), offset!(tcp_segs_out)].map(|at| TYPED.read(tcp, at));
+        let [written, read] = [offset!(tcp_write_seq), offset!(tcp_copied_seq)].map(|at| TYPED.read(tcp, at));
+        let now = [state, segments_in, segments_out, written, read];
+        // Time goes on for who waits: for a connection, for an answer, or to send.
+        let waits = state == state::LISTEN || state == state::SYN_SENT || limit::running(TYPED, tcp) != 0;
+        unsafe {
+            let same = (*mark).told == now;
+            if same && !waits && (*mark).quiet > 0 {
+                (*mark).quiet -= 1;
+                return;
+            }
+            // When its file is full, the kernel asks for the same socket again.
+            if export(meta, tcp) {
+                (*mark).told = now;
+                (*mark).quiet = if same { QUIET_PASSES } else { helpers::bpf_get_prandom_u32() % QUIET_PASSES };
+            }
+        }
+    }
+
     /// What `iter/bpf_sk_storage_map` hands over.
     #[repr(C)]
     struct MarkContext {
@@ -75,13 +109,13 @@ mod marks {
         mark: Object,
     }
 
-    /// Exports every listed socket.
+    /// Exports every listed socket of which there is news.
     #[unsafe(no_mangle)]
     #[unsafe(link_section = "iter/bpf_sk_storage_map")]
     extern "C" fn iter_listed(context: *mut MarkContext) -> i32 {
         let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
         if let Some(tcp) = tcp_of(socket) {
-            export(meta, tcp);
+            export_news(meta, tcp);
         }
         0
     }
@@ -93,8 +127,13 @@ mod marks {
 
     #[inline(always)]
     pub fn set(_socket: Object, _listed: Listed) {}
+
+    #[inline(always)]
+    pub fn export_news(meta: Object, tcp: Object) {
+        crate::tcp::export(meta, tcp);
+    }
 }
 
 #[cfg(not(feature = "hash-tasks"))]
 pub use marks::get;
-pub use marks::set;
+pub use marks::{export_news, set};

@@ -373,6 +373,7 @@ impl Kernel {
             self.pending.sockets.extend(self.sockets.row(record, self.tick_ns));
         }
         self.sockets.end_pass();
+        self.pending.sockets.extend(self.sockets.quiet_rows(support::monotonic().0, self.tick_ns));
         let namespaces: Vec<_> = self.namespaces.members().collect();
         for (netns, pid) in namespaces {
             self.pending.facts.extend(self.names.netns(netns, pid));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
 
-use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, identity, state};
+use profiler_common::tcp::{HolderRecord, QUIET_PASSES, SocketOwner, SocketRecord, identity, state};
 
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
 use crate::kernel::drain::limit::Limits;
@@ -13,9 +13,9 @@ use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
 /// a connection is accepted soon or not at all.
 const RETRY_PASSES: u64 = 10;
 
-/// Passes for which a socket is remembered that shows up no more. While others end, the kernel's walk over the list leaves some
-/// out, the next one perhaps as well, but not that over its table, which is every tenth.
-const KEPT_PASSES: u64 = 10;
+/// Passes for which a socket is remembered that shows up no more. It does so each [`QUIET_PASSES`], but that the kernel's walk
+/// over the list leaves some out while others end.
+const KEPT_PASSES: u64 = 2 * QUIET_PASSES as u64;
 
 /// `TCP_CLOSE_WAIT`: its peer has closed, its own process has not.
 const CLOSE_WAIT: u32 = 8;
@@ -122,6 +122,13 @@ impl Sockets {
         }
         Some(row)
     }
+
+    /// The rows of those that were not in this pass: nothing has happened on them up to now.
+    pub fn quiet_rows(&mut self, now_ns: u64, tick_ns: u32) -> impl Iterator<Item = SocketRow> {
+        let pass = self.pass;
+        let quiet = self.known.values_mut().filter(move |known| known.pass != pass && known.last.state != state::CLOSE);
+        quiet.map(move |known| known.row(&SocketRecord { at_ns: now_ns, ..known.last }, tick_ns))
+    }
 }
 
 impl Known {
@@ -168,8 +175,7 @@ impl Known {
             peer: self.peer.clone(),
             ..state_of(record)
         };
-        last.owner = record.owner;
-        last.state = record.state;
+        *last = *record;
         row.owner = self.owner();
         row
     }
