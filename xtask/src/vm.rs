@@ -18,6 +18,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use self::boot::Choice;
 use self::matrix::{GUESTS, Guest};
 use self::outcome::Outcome;
 use self::scale::Scale;
@@ -32,7 +33,7 @@ pub struct Args {
     /// Which guests
     #[arg(required_unless_present_any = ["all", "types"])]
     names: Vec<String>,
-    /// All of them; if all is well, docs/KERNELS.md tells so
+    /// All of them, with the tests that tell most of each row; if all is well, docs/KERNELS.md tells so
     #[arg(long, conflicts_with = "names")]
     all: bool,
     /// Cut the types of all kernels anew, for the tests of the offset resolver
@@ -58,7 +59,12 @@ pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
         return btf::refresh(layout).map(|()| ExitCode::SUCCESS);
     }
     let guests = chosen(args)?;
-    let outcomes = run(layout, &guests, &args.test, args.jobs)?;
+    let choice = match (&args.test[..], args.all) {
+        ([], true) => Choice::Core,
+        ([], false) => Choice::Usual,
+        (tests, _) => Choice::Named(tests),
+    };
+    let outcomes = run(layout, &guests, choice, args.jobs)?;
     print!("{}", page::text(&outcomes));
     let scale = Scale::of(&outcomes);
     if let Some(scale) = &scale {
@@ -67,7 +73,7 @@ pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
     let ran =
         outcomes.len() == guests.len() && outcomes.iter().all(|(guest, outcome)| outcome.faults(guest).is_empty());
     let sound = ran && scale.is_none_or(|scale| !scale.is_fault());
-    if sound && args.all && args.test.is_empty() {
+    if sound && matches!(choice, Choice::Core) {
         page::write(layout, &outcomes)?;
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -79,7 +85,7 @@ pub fn one(layout: &Layout) -> Result<Outcome> {
     let commits = child::answer(git.args(["rev-list", "--count", "HEAD"]).current_dir(&layout.root));
     let commits: usize = commits.and_then(|count| count.trim().parse().ok()).unwrap_or(0);
     let guest = matrix::turn(commits);
-    let (_, outcome) = run(layout, &[guest], &[], 1)?.pop().context("it did not come to its end")?;
+    let (_, outcome) = run(layout, &[guest], Choice::Usual, 1)?.pop().context("it did not come to its end")?;
     ensure!(outcome.faults(guest).len() as u64 == outcome.failed(), "its probes are not as expected");
     Ok(outcome)
 }
@@ -100,7 +106,7 @@ fn chosen(args: &Args) -> Result<Vec<&'static Guest>> {
 fn run(
     layout: &Layout,
     guests: &[&'static Guest],
-    tests: &[String],
+    choice: Choice<'_>,
     jobs: usize,
 ) -> Result<Vec<(&'static Guest, Outcome)>> {
     let bench = Bench::new(layout, guests)?;
@@ -110,7 +116,7 @@ fn run(
         let work = || -> Result<()> {
             loop {
                 let Some(guest) = waiting.lock().map_err(|_| poisoned())?.pop_front() else { return Ok(()) };
-                match bench.run(guest, tests) {
+                match bench.run(guest, choice) {
                     Ok(outcome) => {
                         println!("{}: {} tests in {} s", guest.name, outcome.tests.len(), outcome.took.as_secs());
                         ended.lock().map_err(|_| poisoned())?.push((*guest, outcome));
@@ -155,13 +161,13 @@ impl<'a> Bench<'a> {
         Ok(Self { layout, disk, kernels, _lock: lock })
     }
 
-    fn run(&self, guest: &Guest, tests: &[String]) -> Result<Outcome> {
+    fn run(&self, guest: &Guest, choice: Choice<'_>) -> Result<Outcome> {
         let kernel = self.kernels.iter().find(|(name, _)| *name == guest.kernel);
         let Some((_, kernel)) = kernel else { bail!("there is no kernel `{}`", guest.kernel) };
         let folder = folder(self.layout, guest);
         create(&folder)?;
         let initial = image::initial(&folder, kernel)?;
-        let (said, took) = boot::boot(&folder, guest, tests, &kernel.image, &initial, &self.disk)?.end()?;
+        let (said, took) = boot::boot(&folder, guest, choice, &kernel.image, &initial, &self.disk)?.end()?;
         Outcome::parse(&said, took)
     }
 }

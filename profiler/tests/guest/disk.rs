@@ -60,8 +60,8 @@ fn each_read_takes(name: &str, nominal_ns: u64) {
     assert!(rows.iter().all(|row| row.key.op == op::READ && row.queue_unknown == 0), "{rows:?}");
     assert_eq!((sum(|row| row.requests), sum(|row| row.bytes), requests), (READS, READS * 4096, READS));
     assert_eq!((sum(|row| row.service.count()), sum(|row| row.queue.count())), (READS, READS));
-    // The kernel looks at its clock after us, in the emulator a tenth of a millisecond.
-    assert_close("request time", sum(|row| row.queue_ns + row.device_ns), all_ms * MS, 0.02);
+    // The kernel looks at its clock after us, in the emulator a tenth of a millisecond, or half of one.
+    assert_close("request time", sum(|row| row.queue_ns + row.device_ns), all_ms * MS, 0.05);
     let (device_ns, request_ns) = (sum(|row| row.device_ns) / READS, sum(|row| row.queue_ns + row.device_ns) / READS);
     let beyond_ns = took_ns.checked_sub(request_ns);
     assert!(beyond_ns.is_some_and(|ns| ns < nominal_ns / 5), "{took_ns} for the reader, of a request {request_ns}");
@@ -105,13 +105,17 @@ fn a_wait_for_a_tag_is_what_the_reader_waits_beyond_the_request() {
     fs::write(limit, before.trim()).unwrap();
     let rows = rows_of(&seen, device);
     let sum = |value: fn(&DiskRow) -> u64| -> u64 { rows.iter().map(|row| value(row)).sum() };
-    assert_eq!(sum(|row| row.service.count()), 8 * READS, "{:?} {rows:?}", seen.lost());
+    let (whole, issued) = (8 * READS, sum(|row| row.service.count()));
+    // Where programs can be preempted, some of the others are not run.
+    let seen_of = |count: u64, programs| (whole - seen.missed(programs)..=whole).contains(&count);
+    assert!(seen_of(issued, "block_rq_"), "{:?} {rows:?}", seen.lost());
     if absent().contains(&"block_bio_queue".to_owned()) {
         return assert_eq!(sum(|row| row.waits), 0, "not known, and not told as none");
     }
-    assert_eq!(sum(|row| row.waits), 8 * READS);
+    let waits = sum(|row| row.waits);
+    assert!(seen_of(waits, "block_"), "{:?} {rows:?}", seen.lost());
     let (reader, wait, request) =
-        (seen.said / 8, sum(|row| row.wait_ns) / 8 / READS, sum(|row| row.queue_ns + row.device_ns) / 8 / READS);
+        (seen.said / 8, sum(|row| row.wait_ns) / waits, sum(|row| row.queue_ns + row.device_ns) / issued);
     figure(
         "nullb0, 8 readers for 4 tags: wait + request = reader",
         format!("{} + {} = {}", ms(wait), ms(request), ms(reader)),

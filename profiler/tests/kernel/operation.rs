@@ -18,12 +18,16 @@ use crate::kernel::device::{Mount, Page, Scratch};
 use crate::kernel::observe::{Seen, every, figure_of_test, observe, once};
 use crate::kernel::trace::Trace;
 
+/// Operations of `fio` that are under way at a time.
+pub const DEPTH: u64 = 8;
+
 /// Runs `fio` on a file in one process, with these options; the process, and what it says of its only job.
 pub fn fio(path: &str, options: &[&str]) -> (u32, Value) {
     let scratch = Scratch::new();
     let (file, report) = (format!("--filename={path}"), scratch.path("report"));
     let output = format!("--output={report}");
-    let fixed = ["--name=job", "--thread", "--randseed=7", "--size=16m", "--bs=4k", "--iodepth=8", "--rw=randrw"];
+    let depth = format!("--iodepth={DEPTH}");
+    let fixed = ["--name=job", "--thread", "--randseed=7", "--size=16m", "--bs=4k", &depth, "--rw=randrw"];
     let fixed = [&fixed[..], &["--output-format=json", "--eta=never", &file, &output]].concat();
     let process = Command::new("fio").args(fixed).args(options).stdin(Stdio::null()).spawn();
     let pid = process.expect("these tests need `fio`").id();

@@ -15,7 +15,7 @@ use profiler_common::syscall::operation;
 use crate::kernel::child::{Child, fork};
 use crate::kernel::device::{Mount, Page, Scratch};
 use crate::kernel::observe::{Seen, every, figure_of_test, observe};
-use crate::kernel::operation::{fio, operations};
+use crate::kernel::operation::{DEPTH, fio, operations};
 
 /// What was told of a file as a process used it, by the kind that it was to it.
 fn told(model: &Model, path: &str, pid: u32) -> Vec<(u32, PathUse)> {
@@ -157,8 +157,12 @@ fn operations_on_a_file_are_told() {
             continue;
         }
         let (_, file) = file.unwrap();
-        let ios = |what: &str| said[what]["total_ios"].as_u64().unwrap();
-        assert_eq!((file.reads, file.writes), (ios("read"), ios("write")), "{engine}");
+        // A call may collect as many as there are under way.
+        let hidden = seen.missed("sys_exit") * DEPTH;
+        for (what, ours) in [("read", file.reads), ("write", file.writes)] {
+            let truth = said[what]["total_ios"].as_u64().unwrap();
+            assert!((truth.saturating_sub(hidden)..=truth).contains(&ours), "{engine}, {what}: {ours} of {truth}");
+        }
         assert_eq!(file.read_bytes + file.written_bytes, all.bytes, "{engine}");
     }
 }
@@ -184,7 +188,7 @@ fn many_files_of_many_processes_are_bounded_and_whole() {
         one_by_one += told.writes;
         rest += other.writes;
     }
-    let (whole, missed) = ((2 * PROCESSES * FILES) as u64, *seen.lost().get("missed_sys_exit").unwrap_or(&0));
+    let (whole, missed) = ((2 * PROCESSES * FILES) as u64, seen.missed("sys_exit"));
     figure_of_test(
         "100 000 writes to 50 000 files: told by file, the rest, not seen",
         format!("{one_by_one}, {rest}, {}", whole - one_by_one - rest),

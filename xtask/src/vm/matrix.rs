@@ -37,6 +37,8 @@ pub struct Guest {
     pub cpus: &'static str,
     /// Parts of the names of tests that run there.
     pub tests: &'static [&'static str],
+    /// The same, of those that run when all guests do.
+    pub core: &'static [&'static str],
     /// Tests, by a part of their name, that cannot run there, and why.
     pub impossible: &'static [(&'static str, &'static str)],
     /// Parts of the names of tests that run only when they are asked for.
@@ -121,6 +123,22 @@ const ROWS: &[&str] = &[
     "doctor::",
 ];
 
+/// Of each row one test: for kernels that differ in nothing but how they were built or booted.
+const CORE: &[&str] = &[
+    "guest::disk::a_disk_of",
+    "guest::network::an_outage",
+    "disk::random_reads",
+    "exchange::requests",
+    "file::fsyncs",
+    "operation::operations_of_a_ring",
+    "page::pages_that_are_written",
+    "path::what_is_done",
+    "syscall::strace",
+    "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+    "tcp::an_open_connection",
+    "doctor::whatever",
+];
+
 /// What takes an emulator long, or needs no other kernel: on request in guests, and always on the host.
 const SLOW: &[&str] = &[
     "clock::",
@@ -176,6 +194,7 @@ const PLAIN: Guest = Guest {
     append: "",
     cpus: "2",
     tests: &[""],
+    core: ROWS,
     impossible: &[EMULATED, UNTRACED, NO_SERVER, NO_HURRY, UNLIMITED],
     slow: SLOW,
     short: &[],
@@ -226,17 +245,33 @@ pub const GUESTS: &[Guest] = &[
             "syscall::strace",
             "doctor::",
         ],
+        core: &[
+            "guest::cgroup",
+            "guest::group",
+            "guest::disk::a_disk_of",
+            "guest::network::an_outage",
+            "syscall::strace",
+        ],
         short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS],
         ..PLAIN
     },
-    Guest { name: MANY_CPUS, kernel: "6.12", append: "guest.cost=1", cpus: "2,maxcpus=64", tests: ROWS, ..PLAIN },
-    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, short: &NO_JOURNAL, ..PLAIN },
-    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, short: &NO_JOURNAL, ..PLAIN },
+    Guest {
+        name: MANY_CPUS,
+        kernel: "6.12",
+        append: "guest.cost=1",
+        cpus: "2,maxcpus=64",
+        tests: ROWS,
+        core: CORE,
+        ..PLAIN
+    },
+    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, core: CORE, short: &NO_JOURNAL, ..PLAIN },
+    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, core: CORE, short: &NO_JOURNAL, ..PLAIN },
     Guest {
         name: "6.12-lockdown",
         kernel: "6.12",
         append: "lockdown=confidentiality guest.lockdown=confidentiality",
         tests: ROWS,
+        core: CORE,
         impossible: &[("file::", KINDLESS), ("operation::", RINGLESS), ("path::", KINDLESS)],
         short: &[
             partial("sys_exit", "kinds of files and operations"),
