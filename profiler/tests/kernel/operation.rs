@@ -46,6 +46,7 @@ pub fn operations<T>(seen: &Seen<T>, pid: u32, codes: u32, what: &str) -> (CallR
     for row in rows {
         sum.count += row.count;
         sum.bytes += row.bytes;
+        sum.errors = std::array::from_fn(|class| sum.errors[class] + row.errors[class]);
         sum.latency.add(&row.latency);
         kinds.push(row.key >> 16);
     }
@@ -68,11 +69,12 @@ fn as_fio_says(engine: &str, direct: bool) {
     let all: &[u32] = if engine == "io_uring" { &[operation::URING, operation::WORKER] } else { &[operation::AIO] };
     let mut punted = 0;
     for what in ["read", "write"] {
-        let (mut count, mut bytes, mut timed, mut by_workers) = (0, 0, 0, 0);
+        let (mut count, mut bytes, mut timed, mut by_workers, mut failed) = (0, 0, 0, 0, 0);
         for codes in all {
             let (sum, kinds) = operations(&seen, *pid, *codes, what);
             count += sum.count;
             bytes += sum.bytes;
+            failed += sum.errors.iter().sum::<u64>();
             timed += sum.latency.count();
             by_workers += if *codes == operation::WORKER { sum.count } else { 0 };
             let expected = if direct { kind::DIRECT } else { kind::REGULAR };
@@ -80,7 +82,13 @@ fn as_fio_says(engine: &str, direct: bool) {
             assert!(sum.count == 0 || kinds == [expected], "{what}: {kinds:?}");
         }
         let [ios, moved] = ["total_ios", "io_bytes"].map(|name| said[what][name].as_u64().unwrap());
-        assert_eq!((count, bytes, timed), (ios, moved, ios), "{what}s, their bytes, and how many have a latency");
+        let ours = (count, bytes, timed, failed);
+        assert_eq!(
+            ours,
+            (ios, moved, ios, 0),
+            "{what}s, their bytes, how many have a latency, and failed: {:?}",
+            seen.lost()
+        );
         figure_of_test(
             &format!("{what}s, of which by workers = fio's total_ios"),
             format!("{count}, {by_workers} = {ios}"),

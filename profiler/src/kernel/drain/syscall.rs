@@ -37,7 +37,7 @@ impl Calls {
     }
 
     fn add(&mut self, process: ProcessKey, key: u32, change: &Change) {
-        if change.is_nothing() {
+        if *change == Change::default() {
             return;
         }
         let sum = self.sums.entry((process, key)).or_default();
@@ -74,19 +74,13 @@ impl Sum {
 }
 
 /// Growth of one record.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 struct Change {
     count: u64,
     bytes: u64,
     errors: [u32; 8],
     blocked_ns: u64,
     blocked: [u32; LOG2_SLOTS],
-}
-
-impl Change {
-    fn is_nothing(&self) -> bool {
-        self.count == 0 && self.blocked_ns == 0 && self.blocked.iter().all(|calls| *calls == 0)
-    }
 }
 
 /// What was reported of a thread's calls.
@@ -291,6 +285,21 @@ mod tests {
         reported.observe(PROCESS, &running, &[read(1, 450)], &[], &mut calls);
         let row = &calls.take()[0];
         assert_eq!((row.count, row.blocked_ns), (1, 50));
+    }
+
+    /// An operation of libaio is counted when it is handed over, and its bytes when it has ended.
+    #[test]
+    fn bytes_that_come_after_their_call_are_told() {
+        let (mut shared, mut calls) = (Shared::default(), Calls::default());
+        let mut told = |bytes, errors| {
+            let now = CallRecord { bytes, errors: [errors; 8], ..read(1, 0) };
+            shared.calls(CallOwner::default(), &now, &mut calls);
+            calls.take().iter().map(|row| (row.count, row.bytes, row.errors[0])).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            [(0, 0), (4096, 0), (4096, 1), (4096, 1)].map(|(bytes, errors)| told(bytes, errors)),
+            [vec![(1, 0, 0)], vec![(0, 4096, 0)], vec![(0, 0, 1)], vec![]]
+        );
     }
 
     #[test]
