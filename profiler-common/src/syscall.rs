@@ -61,6 +61,8 @@ pub mod class {
     pub const SUBMIT: u8 = 7;
     /// Waits for the end of some, and returns their number.
     pub const REAP: u8 = 8;
+    /// Waits for a connection, and returns a descriptor of it.
+    pub const ACCEPT: u8 = 9;
 }
 
 /// Whether a call of this class has one of the [`IO_SLOTS`].
@@ -72,7 +74,8 @@ pub const fn has_io_slot(class: u8) -> bool {
         | 1 << class::SYNC
         | 1 << class::WAIT
         | 1 << class::FORK
-        | 1 << class::REAP;
+        | 1 << class::REAP
+        | 1 << class::ACCEPT;
     is_one_of(class, THEY)
 }
 

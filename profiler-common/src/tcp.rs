@@ -76,12 +76,14 @@ pub mod failure {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketOwner {
-    /// Start of the process that connected or listens, 0 if nobody was seen.
+    /// Start of the process that connected, accepted or listens, 0 if nobody was seen.
     pub process_start_ns: u64,
     /// When it left `CLOSE`: SYN sent, or listening, or established by a peer.
     pub opened_ns: u64,
     /// SYN sent → established or given up; 0 while unknown.
     pub connect_ns: u64,
+    /// Established → accepted; 0 while unknown.
+    pub accept_ns: u64,
     /// Process id.
     pub pid: u32,
     /// Error with which the connect failed (`sk_err`, or one of [`failure`]), else 0.
@@ -99,7 +101,7 @@ pub struct SocketOwner {
     pub recoveries: u32,
 }
 
-const _: () = assert!(size_of::<SocketOwner>() == 64);
+const _: () = assert!(size_of::<SocketOwner>() == 72);
 
 /// One socket. Byte and segment counts only grow; the rest is its state at [`Self::at_ns`].
 #[repr(C)]
@@ -185,7 +187,7 @@ pub struct SocketRecord {
     pub queue_paces: u8,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 256);
+const _: () = assert!(size_of::<SocketRecord>() == 264);
 
 /// Who holds a TCP socket, one per descriptor, from the iterator over open files.
 #[repr(C)]

@@ -131,6 +131,9 @@ pub struct Typed(pub *const u64);
 /// Reads typed pointers where there is no context to take arguments from.
 pub const TYPED: Typed = Typed(core::ptr::null());
 
+/// Reads numbers that point into the kernel.
+pub const RAW: Raw = Raw(core::ptr::null());
+
 /// Context of a `raw_tp` program: pointers are numbers, loads go through a helper.
 #[derive(Clone, Copy)]
 pub struct Raw(pub *const u64);

@@ -20,6 +20,7 @@ use profiler_common::task::NO_CALL;
 use crate::file::{forget, kind_of, path};
 use crate::kernel::{Hook, Object, config, current, hook, now, offset, read_current, unpreempted};
 use crate::maps::CPU_CALLS;
+use crate::tcp::tcp_accepted;
 
 /// [`class`] by call number, set at load time.
 #[unsafe(no_mangle)]
@@ -98,6 +99,9 @@ fn account<H: Hook>(hook: H) {
         cpu::identify(cpu, task);
     }
     sample(cpu, key);
+    if class == class::ACCEPT && result >= 0 {
+        tcp_accepted(result as u32);
+    }
     // Where programs may read nothing of the kernel's, the loader takes user space for the same.
     if matches!(class, class::SUBMIT | class::REAP) && result > 0 && config!(kernel_reads) != 0 {
         let list = if class == class::SUBMIT { DX_BEFORE_CALL } else { R10_BEFORE_CALL };

@@ -15,8 +15,9 @@ use profiler_common::lost::Lost;
 use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit, failure, state};
 
 use crate::emit::{self, lost};
+use crate::file::file_of;
 use crate::kernel::{
-    Counter, Hook, Listed, Object, Pointer, TYPED, comm_of, current, hook, now, offset, probe, process_of,
+    Counter, Hook, Listed, Object, Pointer, RAW, TYPED, comm_of, current, hook, now, offset, probe, process_of,
 };
 use crate::maps::{SOCKETS, TCP_EVENTS};
 
@@ -112,6 +113,28 @@ fn connected<H: Hook>(hook: H, socket: Object, event: u32, errno: u32) {
             (*owner).connect_errno = errno;
         }
     }
+}
+
+/// A call of the running process returned a descriptor of a connection that it took from a listener.
+#[cfg_attr(not(feature = "hash-tasks"), unsafe(no_mangle), inline(never))]
+#[cfg_attr(feature = "hash-tasks", inline(always))]
+pub extern "C" fn tcp_accepted(descriptor: u32) -> u32 {
+    let task = current();
+    let file = file_of(task, descriptor);
+    if file.is_null() {
+        return 0;
+    }
+    let Some(owner) = tcp_socket_of(file).and_then(|socket| SOCKETS.get_ptr_mut(RAW.cookie(socket))) else { return 0 };
+    unsafe {
+        if (*owner).pid == 0 {
+            ((*owner).process_start_ns, (*owner).pid) = process_of(task);
+            (*owner).comm = comm_of(task);
+            if (*owner).opened_ns != 0 {
+                (*owner).accept_ns = now().wrapping_sub((*owner).opened_ns);
+            }
+        }
+    }
+    0
 }
 
 /// Why a connect failed. Without a local port it was not even tried; with one, and no error, nobody waits for it any more.

@@ -291,6 +291,8 @@ pub struct SocketRow {
     pub opened: Option<Timestamp>,
     /// SYN sent → established or given up, nanoseconds.
     pub connect_ns: Option<u64>,
+    /// Established → accepted, nanoseconds; `None` unless it was seen. In the operations of a ring it is not.
+    pub accept_ns: Option<u64>,
     /// Error with which its connect failed; [`profiler_common::tcp::failure`] has those that the socket does not keep.
     pub connect_errno: Option<u32>,
     /// Bytes sent in the interval, repeats included.

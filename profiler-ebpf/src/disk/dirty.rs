@@ -3,7 +3,7 @@
 //! SAFETY: a file's record is shared between CPUs. A process takes its place in it while it holds the file, or at worst two
 //! take the same; bytes are added to atomically. Indexes are below the number of places.
 
-use core::ptr::{null, null_mut};
+use core::ptr::null_mut;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::disk::{DIRTIERS_MAX, Dirtier, Request};
@@ -12,7 +12,7 @@ use profiler_common::lost::Lost;
 
 use crate::emit::lost;
 use crate::kernel::{
-    Counter, Hook, Object, Pointer, Raw, config, current, hook, inode_key, offset, pages_of, peek, probe, process_of,
+    Counter, Hook, Object, Pointer, RAW, config, current, hook, inode_key, offset, pages_of, peek, probe, process_of,
     unpreempted,
 };
 use crate::maps::DIRTIERS;
@@ -78,7 +78,7 @@ pub fn settle<H: Hook>(hook: H, request: Object, bytes: u32, entry: &mut Request
         return;
     }
     let Some(inode) = inode_of(hook, request) else { return };
-    let key = inode_key(Raw(null()), inode);
+    let key = inode_key(RAW, inode);
     let mut most = 0;
     let mut of: *mut Dirtier = null_mut();
     if let Some(places) = DIRTIERS.get_ptr_mut(key) {

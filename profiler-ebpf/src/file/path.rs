@@ -4,8 +4,6 @@
 //! SAFETY: entries are those of this CPU, and their index is masked. Records are shared by the threads of a process, and added
 //! to atomically; their names are the same whoever writes them.
 
-use core::ptr::null;
-
 use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::file::{ACTS, InodeKey, KIND_ENTRIES, KindEntry, PathKey, PathRecord, kind};
 use profiler_common::hist::{LOG2_SLOTS, log2_slot};
@@ -14,7 +12,7 @@ use profiler_common::syscall::{CpuCalls, class, moves_bytes};
 
 use crate::file::file_of;
 use crate::kernel::{
-    Counter, Hook, Object, Pointer, Raw, config, copy_string, current, inode_key, now, offset, peek, probe, process_of,
+    Counter, Hook, Object, Pointer, RAW, config, copy_string, current, inode_key, now, offset, peek, probe, process_of,
     read_current, registers_of,
 };
 use crate::maps::{CPU_CALLS, PATHS};
@@ -110,7 +108,7 @@ pub extern "C" fn path_begin(index: u32, file: u64) -> u32 {
         return 0;
     }
     let inode = probe::<Pointer>(file as Object, offset!(file_inode)).0;
-    let key = inode_key(Raw(null()), inode);
+    let key = inode_key(RAW, inode);
     let descriptor = unsafe {
         (*entry).inode = key;
         (*entry).descriptor
@@ -197,7 +195,7 @@ pub extern "C" fn path_operation(file: u64, process_start_ns: u64, pid: u32, cla
     let (class, kind) = (class as u8, class >> 8);
     let Some(act) = act_of(class).filter(|_| config!(kernel_reads) != 0) else { return 0 };
     let inode = probe::<Pointer>(file as Object, offset!(file_inode)).0;
-    let key = PathKey { inode: inode_key(Raw(null()), inode), process_start_ns, pid, kind };
+    let key = PathKey { inode: inode_key(RAW, inode), process_start_ns, pid, kind };
     let Some(record) = record_of(&key) else { return 0 };
     unsafe {
         u64::add((&raw mut (*record).calls).cast::<u64>().add(act), 1);

@@ -2,15 +2,13 @@
 //!
 //! SAFETY: typed loads of the kernel's own structs; a thread's record is only read.
 
-use core::ptr::null;
-
 use profiler_common::task::{NO_CALL, TaskRecord};
 use profiler_common::wait;
 
 use super::call_of;
 use super::thread::Thread;
 use crate::file::file_of;
-use crate::kernel::{Hook, Object, Raw, offset, read_current, registers_of};
+use crate::kernel::{Hook, Object, RAW, offset, read_current, registers_of};
 use crate::tcp::tcp_socket_of;
 
 /// The first argument of the call that a sleeping thread is in; for some kinds of waits that names a TCP socket, or there is a
@@ -27,7 +25,7 @@ pub fn describe(record: &mut TaskRecord, thread: *mut Thread, task: Object) {
         if !file.is_null()
             && let Some(socket) = tcp_socket_of(file)
         {
-            record.wait_socket = Raw(null()).cookie(socket);
+            record.wait_socket = RAW.cookie(socket);
         }
     }
 }

@@ -51,6 +51,7 @@ const CLASSES: &[(u8, &[&str])] = &[
             "sendmsg_zc",
         ],
     ),
+    (class::ACCEPT, &["accept", "accept4"]),
     (class::SYNC, &["fsync", "fdatasync", "sync_file_range", "syncfs", "fdsync"]),
     (
         class::WAIT,
@@ -69,8 +70,6 @@ const CLASSES: &[(u8, &[&str])] = &[
             "clock_nanosleep",
             "wait4",
             "waitid",
-            "accept",
-            "accept4",
             "connect",
             "flock",
             "io_uring_enter",

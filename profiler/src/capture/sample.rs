@@ -314,6 +314,7 @@ fn any_socket(random: &mut Random) -> SocketRow {
         uid: random.int32(),
         opened: random.maybe(|random| Timestamp(random.int())),
         connect_ns: random.maybe(Random::int),
+        accept_ns: random.maybe(Random::int),
         connect_errno: random.maybe(Random::int32),
         sent_bytes: random.int(),
         acked_bytes: random.int(),

@@ -282,6 +282,7 @@ columns! {
         36 => unsent_bytes: Option<u32> as Plain,
         37 => timeouts: Option<u64> as Plain,
         38 => recoveries: Option<u64> as Plain,
+        39 => accept_ns: Option<u64> as Plain,
     }
 
     ExchangeRow = 23 {

@@ -9,7 +9,7 @@ use profiler_common::limit::{
 use profiler_common::tcp::failure::{FAILURES, kind};
 
 use super::grid::{
-    Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, RECOVERIES, SOCKETS, THREADS, field, heaviest_first, needs,
+    CALLS, Ctx, ENDS, Field, Grid, HOLDERS, Need, OPENS, RECOVERIES, SOCKETS, THREADS, field, heaviest_first, needs,
 };
 use super::limit::{self, Limited};
 use super::{Scope, Subject, Value};
@@ -118,6 +118,18 @@ const CONNECTIONS: &[Field<Connections>] = &[
         80,
         "Bytes received and not yet read by the application.",
         |row, _| Value::Bytes(row.socket.row.receive_queue_bytes.into()),
+    ),
+    needs(
+        OPENS,
+        field(
+            "net.accept_ns",
+            "ACCEPT",
+            8,
+            145,
+            "Time in its listener's queue: established to accepted, of connections that we watched from the start. Not of those \
+             that operations of io_uring accept.",
+            |row, ctx| accepted(row.socket, ctx),
+        ),
     ),
     needs(
         OPENS,
@@ -250,6 +262,14 @@ fn owner(socket: &Socket, ctx: &Ctx<'_>) -> Value {
     match socket.row.owner {
         Some(key) => ctx.comm(key),
         None => ctx.unknown(HOLDERS, "nobody was seen holding it"),
+    }
+}
+
+fn accepted(socket: &Socket, ctx: &Ctx<'_>) -> Value {
+    match socket.row.accept_ns {
+        Some(ns) => Value::Nanos(ns),
+        None if ctx.model.quality.is_missing(CALLS.probe) => Value::Unknown(CALLS.why),
+        None => Value::None,
     }
 }
 

@@ -74,6 +74,7 @@ const FILE: &[&str] = &[
     "socket_sk",
     "sock_family",
     "sock_protocol",
+    "sock_cookie",
 ];
 
 /// What identifies a task, and tells its kind of wait.
@@ -174,7 +175,7 @@ pub const PROBES: &[Probe] = &[
         "iter_task_file",
         "task_file",
         &[&["socket_sk", "file_", "inode_mode", "sock_family", "sock_protocol", "task_comm"], PROCESS],
-        "owners of TCP sockets that were opened before we watched, accepted or handed over",
+        "owners of TCP sockets that were opened before we watched, handed over, or accepted by an operation of io_uring",
     ),
     hook(
         "sched_process_fork",
@@ -216,7 +217,11 @@ pub const PROBES: &[Probe] = &[
     // What a CPU has counted becomes the thread's at the switch away from it.
     Probe {
         after: Some("sched_switch"),
-        ..hook("sys_exit", OF_CALL, "system calls, file reads, writes and syncs, and which of them block")
+        ..hook(
+            "sys_exit",
+            OF_CALL,
+            "system calls, file reads, writes and syncs, and which of them block; how long connections wait to be accepted",
+        )
     },
     Probe { after: Some("sys_exit"), ..sampled("sys_enter", &[], "latency of calls that do not block") },
     hook("io_uring_complete", OF_OPERATION, "operations of io_uring"),

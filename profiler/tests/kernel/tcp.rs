@@ -3,14 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
+use std::thread;
+use std::time::Duration;
 
 use profiler::batch::SocketRow;
 use profiler_common::limit::HANDSHAKE;
 use profiler_common::tcp::state;
 
-use crate::kernel::child::{Child, Parent, fork};
+use crate::kernel::child::{Child, Parent, clock, fork};
 use crate::kernel::network::{Cable, Namespace, SERVER, Told};
-use crate::kernel::observe::{Seen, every, observe, once, until};
+use crate::kernel::observe::{Seen, every, figure_of_test, ms, observe, once, until};
 
 const PORT: u16 = 7001;
 const REQUEST: u64 = 123_456;
@@ -154,6 +156,53 @@ fn an_open_connection_is_what_ss_says() {
     seen.assert_counts_whole();
 }
 
+/// Nobody accepts it for a while: by the clock of who connects and of who accepts.
+#[test]
+fn a_connection_waits_to_be_accepted() {
+    const WAIT: Duration = Duration::from_millis(200);
+    let cable = Cable::new();
+    let seen = observe(&once(), || {
+        let mut server = fork(|parent| {
+            cable.server.enter();
+            let listener = TcpListener::bind((SERVER, PORT)).unwrap();
+            parent.say([1]);
+            parent.hear();
+            thread::sleep(WAIT);
+            let accepted = listener.accept().unwrap();
+            parent.say([clock(libc::CLOCK_MONOTONIC)]);
+            drop(accepted);
+        });
+        server.hear::<1>();
+        let mut client = fork(|parent| {
+            cable.client.enter();
+            let connection = TcpStream::connect((SERVER, PORT)).unwrap();
+            parent.say([clock(libc::CLOCK_MONOTONIC)]);
+            parent.hear();
+            drop(connection);
+        });
+        let [connected_ns] = client.hear();
+        server.say(0);
+        let [accepted_ns] = server.hear();
+        let pid = server.pid;
+        server.end();
+        client.say(0);
+        client.end();
+        until("both ends are closed", || {
+            let open = |end: &Namespace| end.connections().iter().filter(|told| told.state != "TIME-WAIT").count();
+            if open(&cable.client) + open(&cable.server) == 0 { Ok(()) } else { Err("they are not".to_owned()) }
+        });
+        (pid, accepted_ns - connected_ns)
+    });
+    let (pid, truth_ns) = seen.said;
+    let rows = || seen.batches.iter().flat_map(|batch| &batch.sockets);
+    let accepted: Vec<_> = rows().filter(|row| row.accept_ns.is_some() && row.netns == cable.server.inode()).collect();
+    let [row] = &accepted[..] else { panic!("{accepted:?}") };
+    assert_eq!(row.owner.map(|owner| owner.pid), Some(pid));
+    let accept_ns = row.accept_ns.unwrap();
+    figure_of_test("in the queue = by the clocks of both", format!("{} = {}", ms(accept_ns), ms(truth_ns)));
+    assert!(accept_ns.abs_diff(truth_ns) < truth_ns / 20, "{accept_ns} {truth_ns}");
+}
+
 #[test]
 fn a_connection_within_one_interval_has_all_its_bytes() {
     let cable = Cable::new();
@@ -173,13 +222,14 @@ fn a_connection_within_one_interval_has_all_its_bytes() {
         });
         (pids, local)
     });
-    let ([_, client], local) = &seen.said;
+    let ([server, client], local) = &seen.said;
     let rows = || seen.batches.iter().flat_map(|batch| &batch.sockets);
     let asked: Vec<_> = rows().filter(|row| row.local == *local).collect();
     let answered: Vec<_> = rows().filter(|row| row.peer == *local).collect();
     assert_eq!((asked.len(), answered.len()), (1, 1), "{asked:?} {answered:?}");
     assert!(asked[0].ended && answered[0].ended);
-    assert_eq!(asked[0].owner.map(|owner| owner.pid), Some(*client));
+    let owners = [asked[0], answered[0]].map(|row| row.owner.map(|owner| owner.pid));
+    assert_eq!(owners, [Some(*client), Some(*server)], "who connected, and who accepted");
     // The kernel counts the end of a stream as a byte received and acknowledged, and the start as one acknowledged by
     // whoever accepts.
     assert_eq!((asked[0].received_bytes, answered[0].received_bytes), (ANSWER + 1, REQUEST + 1));

@@ -202,6 +202,7 @@ fn state_of(record: &SocketRecord) -> SocketRow {
         opened: (owner.opened_ns != 0).then_some(Timestamp(owner.opened_ns)),
         // Of one whose SYN we have not seen, it is since boot.
         connect_ns: (owner.connect_ns != 0 && owner.opened_ns != 0).then_some(owner.connect_ns),
+        accept_ns: (owner.accept_ns != 0).then_some(owner.accept_ns),
         connect_errno: (owner.connect_errno != 0).then_some(owner.connect_errno),
         total: SocketTotal {
             sent_bytes: record.bytes_sent,

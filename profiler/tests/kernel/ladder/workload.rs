@@ -43,7 +43,7 @@ const WHILE_NS: f64 = 120e9;
 pub struct World {
     disk: LoopDevice,
     mount: Mount,
-    _old: Child,
+    old: Child,
     cable: Cable,
     /// Of the listener that was there before us; each run takes the next one. No other run of these tests has the same.
     old_port: u16,
@@ -81,7 +81,7 @@ impl World {
         let cable = Cable::new();
         let old_port = 8_000 + u16::try_from(std::process::id() % 800 * 64).unwrap();
         let (disk, mount) = (LoopDevice::new(4), Mount::ext4(64));
-        Self { disk, mount, _old: listen(&cable.server, old_port, 5), cable, old_port, runs: 0 }
+        Self { disk, mount, old: listen(&cable.server, old_port, 5), cable, old_port, runs: 0 }
     }
 
     /// Runs it. Ports are those of no run before.
@@ -182,6 +182,9 @@ impl World {
             let row = vec![("exchange.role", role.to_owned()), ("exchange.endpoint", format!("{SERVER}:{port}"))];
             claims.push(Claim { table: Table::Exchanges, row, column: "exchange.count_s", truth: exactly(1) });
         }
+        let row = vec![("net.local", format!("{SERVER}:{}", self.old_port))];
+        let owner = Truth::Text(comm(self.old.pid));
+        claims.push(Claim { table: Table::Listeners, row, column: "net.owner", truth: owner });
         for (port, limit) in [(self.old_port, 5), (port, 128)] {
             let row = vec![("net.local", format!("{SERVER}:{port}"))];
             claims.push(Claim { table: Table::Listeners, row, column: "net.accept_limit", truth: exactly(limit) });
