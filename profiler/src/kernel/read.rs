@@ -245,8 +245,8 @@ impl Kernel {
             quality: self.quality(begun),
         };
         batch.tasks.sort_by_key(|row| (row.process, row.tid, row.start_ns));
-        // Rows are large, and there may be very many: each moves once.
-        batch.sockets.sort_by_cached_key(|row| row.cookie);
+        // Two parts that are in order.
+        batch.sockets.sort_by_key(|row| row.cookie);
         Ok(batch)
     }
 
@@ -267,7 +267,7 @@ impl Kernel {
                 Some(exit::SOCKET) => {
                     let Some(record) = socket(&mut bytes) else { continue };
                     self.sockets.observe(&record, &self.interval);
-                    self.pending.sockets.extend(self.sockets.row(&record, self.tick_ns));
+                    self.pending.sockets.extend(self.sockets.last_row(&record, self.tick_ns));
                 }
                 Some(exit::EXCHANGE) => {
                     let Some(told) = take::<SlowExchange>(&mut bytes) else { continue };
@@ -354,8 +354,8 @@ impl Kernel {
             })?;
         }
         // Listed ones, and one that moved between two hash chains, may have been seen twice.
-        let mut once = HashSet::with_capacity(records.len());
-        records.retain(|record| once.insert(record.cookie));
+        records.sort_by_key(|record| record.cookie);
+        records.dedup_by_key(|record| record.cookie);
         self.sockets.begin_pass();
         for record in &records {
             self.sockets.observe(record, &self.interval);
@@ -368,12 +368,11 @@ impl Kernel {
         if self.sockets.wants_holders() {
             self.read_holders()?;
         }
-        self.pending.sockets.reserve(records.len());
-        for record in &records {
-            self.pending.sockets.extend(self.sockets.row(record, self.tick_ns));
-        }
+        let rows = &mut self.pending.sockets;
+        // Of those that have ended; rows are large, and there may be very many: each moves once.
+        rows.sort_by_cached_key(|row| row.cookie);
+        self.sockets.rows(&records, support::monotonic().0, self.tick_ns, rows);
         self.sockets.end_pass();
-        self.pending.sockets.extend(self.sockets.quiet_rows(support::monotonic().0, self.tick_ns));
         let namespaces: Vec<_> = self.namespaces.members().collect();
         for (netns, pid) in namespaces {
             self.pending.facts.extend(self.names.netns(netns, pid));

@@ -1,13 +1,13 @@
 //! TCP sockets: their state, what moved, and who holds them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use profiler_common::tcp::{HolderRecord, QUIET_PASSES, SocketOwner, SocketRecord, identity, state};
 
 use crate::batch::{ProcessKey, SocketRow, SocketTotal, Timestamp};
 use crate::kernel::drain::limit::Limits;
-use crate::kernel::drain::{Interval, Map, growth, growth_wrapping};
+use crate::kernel::drain::{Interval, growth, growth_wrapping};
 
 /// Passes after which a socket whose holder was not found is looked for again, at most: twice as many after each look, since
 /// a connection is accepted soon or not at all.
@@ -23,7 +23,7 @@ const CLOSE_WAIT: u32 = 8;
 /// All sockets that live.
 #[derive(Default)]
 pub struct Sockets {
-    known: Map<u64, Known>,
+    known: BTreeMap<u64, Known>,
     pass: u64,
 }
 
@@ -100,40 +100,34 @@ impl Sockets {
     /// Books one record.
     pub fn observe(&mut self, record: &SocketRecord, interval: &Interval) {
         let pass = self.pass;
-        let known = self.known.entry(record.cookie).or_insert_with(|| Known::new(record, interval));
+        let known = self.known.entry(record.cookie).or_insert_with(|| Known::new(record, interval, pass));
         known.pass = pass;
         known.opener = opener(&record.owner).or(known.opener);
     }
 
-    /// The row of a record that was observed before. A socket without a connection, which its process has yet to close, has
-    /// one when it comes to that and one when it ends.
-    pub fn row(&mut self, record: &SocketRecord, tick_ns: u32) -> Option<SocketRow> {
-        let known = self.known.get_mut(&record.cookie)?;
-        if record.state == state::CLOSE && known.last.state == state::CLOSE {
-            // Nothing limits a connection that there is no more.
-            known.limits = Limits::at(record);
-            if record.ended == 0 {
-                return None;
-            }
+    /// The rows of all sockets of this pass, by cookie, from the records of it, by cookie as well: on those of which there is none
+    /// nothing has happened up to now.
+    pub fn rows(&mut self, records: &[SocketRecord], now_ns: u64, tick_ns: u32, rows: &mut Vec<SocketRow>) {
+        rows.reserve(self.known.len());
+        let mut records = records.iter().peekable();
+        for (cookie, known) in &mut self.known {
+            let record = match records.next_if(|record| record.cookie == *cookie) {
+                Some(record) => *record,
+                None => SocketRecord { at_ns: now_ns, ..known.last },
+            };
+            rows.extend(known.row(&record, tick_ns));
         }
-        let row = known.row(record, tick_ns);
-        if record.ended != 0 {
-            self.known.remove(&record.cookie);
-        }
-        Some(row)
     }
 
-    /// The rows of those that were not in this pass: nothing has happened on them up to now.
-    pub fn quiet_rows(&mut self, now_ns: u64, tick_ns: u32) -> impl Iterator<Item = SocketRow> {
-        let pass = self.pass;
-        let quiet = self.known.values_mut().filter(move |known| known.pass != pass && known.last.state != state::CLOSE);
-        quiet.map(move |known| known.row(&SocketRecord { at_ns: now_ns, ..known.last }, tick_ns))
+    /// The last row of a socket whose end was observed.
+    pub fn last_row(&mut self, record: &SocketRecord, tick_ns: u32) -> Option<SocketRow> {
+        self.known.remove(&record.cookie)?.row(record, tick_ns)
     }
 }
 
 impl Known {
     /// Before its first reading: nothing, if we saw its birth; else what moved by then does not count.
-    fn new(record: &SocketRecord, interval: &Interval) -> Self {
+    fn new(record: &SocketRecord, interval: &Interval, pass: u64) -> Self {
         let born_before = record.owner.opened_ns == 0 || record.owner.opened_ns < interval.watched_since.0;
         let before = if born_before { *record } else { SocketRecord { cookie: record.cookie, ..Default::default() } };
         let limits = if born_before { Limits::at(record) } else { Limits::born(record) };
@@ -146,7 +140,8 @@ impl Known {
             opener: None,
             holder: None,
             left: false,
-            looked: 0,
+            // Who accepts one whose birth we saw will be seen; only of others, or if that does not come, somebody has to look.
+            looked: if born_before { 0 } else { pass },
             patience: 1,
             limits,
             local,
@@ -154,8 +149,17 @@ impl Known {
         }
     }
 
-    fn row(&mut self, record: &SocketRecord, tick_ns: u32) -> SocketRow {
+    /// What is new of it. A socket without a connection, which its process has yet to close, has a row when it comes to that and
+    /// one when it ends.
+    fn row(&mut self, record: &SocketRecord, tick_ns: u32) -> Option<SocketRow> {
         let last = &mut self.last;
+        if record.state == state::CLOSE && last.state == state::CLOSE {
+            // Nothing limits a connection that there is no more.
+            self.limits = Limits::at(record);
+            if record.ended == 0 {
+                return None;
+            }
+        }
         // A connect finds its port only after its socket shows up.
         if last.local_port == 0 && record.local_port != 0 {
             last.local_port = record.local_port;
@@ -177,7 +181,7 @@ impl Known {
         };
         *last = *record;
         row.owner = self.owner();
-        row
+        Some(row)
     }
 
     fn owner(&self) -> Option<ProcessKey> {
@@ -238,7 +242,41 @@ pub(super) fn endpoint(address: &[u8; 16], port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::limit::APPLICATION;
+
     use super::*;
+
+    /// The row of a record that was observed.
+    fn row(sockets: &mut Sockets, record: &SocketRecord) -> Option<SocketRow> {
+        if record.ended != 0 {
+            return sockets.last_row(record, 1);
+        }
+        let mut rows = Vec::new();
+        sockets.rows(&[*record], record.at_ns, 1, &mut rows);
+        rows.into_iter().find(|row| row.cookie == record.cookie)
+    }
+
+    #[test]
+    fn what_nothing_happens_on_has_a_row_as_well() {
+        let mut sockets = Sockets::default();
+        let [quiet, busy] =
+            [1, 2].map(|cookie| SocketRecord { cookie, bytes_sent: 50, state: 1, ..SocketRecord::default() });
+        let mut pass = |records: &[SocketRecord], now_ns| {
+            sockets.begin_pass();
+            for record in records {
+                sockets.observe(record, &Interval::default());
+            }
+            let mut rows = Vec::new();
+            sockets.rows(records, now_ns, 1, &mut rows);
+            sockets.end_pass();
+            rows.iter()
+                .map(|row| (row.cookie, row.total.sent_bytes, row.limits.unwrap()[APPLICATION]))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(pass(&[quiet, busy], 0), [(1, 50, 0), (2, 50, 0)]);
+        let busy = SocketRecord { at_ns: 900, bytes_sent: 70, ..busy };
+        assert_eq!(pass(&[busy], 1_000), [(1, 50, 1_000), (2, 70, 900)]);
+    }
 
     #[test]
     fn endpoints_look_like_those_of_ss() {
@@ -259,14 +297,14 @@ mod tests {
         let interval = Interval { watched_since: Timestamp(1_000), ..Interval::default() };
         let mut record = SocketRecord { cookie: 1, bytes_sent: 50, ..SocketRecord::default() };
         sockets.observe(&record, &interval);
-        assert_eq!(sockets.row(&record, 1).map(|row| row.sent_bytes), Some(0));
+        assert_eq!(row(&mut sockets, &record).map(|row| row.sent_bytes), Some(0));
         record.bytes_sent = 70;
-        assert_eq!(sockets.row(&record, 1).map(|row| (row.sent_bytes, row.total.sent_bytes)), Some((20, 70)));
+        assert_eq!(row(&mut sockets, &record).map(|row| (row.sent_bytes, row.total.sent_bytes)), Some((20, 70)));
         let mut young = SocketRecord { cookie: 2, bytes_sent: 50, ended: 1, ..SocketRecord::default() };
         young.owner.opened_ns = 2_000;
         sockets.observe(&young, &interval);
-        assert_eq!(sockets.row(&young, 1).map(|row| row.sent_bytes), Some(50));
-        assert_eq!(sockets.row(&young, 1), None);
+        assert_eq!(row(&mut sockets, &young).map(|row| row.sent_bytes), Some(50));
+        assert_eq!(row(&mut sockets, &young), None);
     }
 
     #[test]
@@ -277,7 +315,7 @@ mod tests {
         let mut sent = || {
             sockets.begin_pass();
             sockets.observe(&record, &Interval::default());
-            let row = sockets.row(&record, 1).map(|row| row.sent_bytes);
+            let row = row(&mut sockets, &record).map(|row| row.sent_bytes);
             sockets.end_pass();
             // Without it.
             for _ in 1..KEPT_PASSES {
@@ -305,7 +343,7 @@ mod tests {
             if looks {
                 sockets.learn_holders(&holders);
             }
-            (looks, sockets.row(&record, 1).and_then(|row| row.owner))
+            (looks, row(&mut sockets, &record).and_then(|row| row.owner))
         };
         assert_eq!(pass(&[], &[8, 7]), (false, Some(parent)), "nobody is asked while it lives");
         assert_eq!(pass(&[parent], &[8]), (true, Some(child)));
@@ -321,7 +359,7 @@ mod tests {
         let mut pass = |record: &SocketRecord| {
             sockets.begin_pass();
             sockets.observe(record, &Interval { watched_since: Timestamp(1_000), ..Interval::default() });
-            let row = sockets.row(record, 1).map(|row| row.sent_bytes);
+            let row = row(&mut sockets, record).map(|row| row.sent_bytes);
             sockets.end_pass();
             row
         };
