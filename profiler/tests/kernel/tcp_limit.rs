@@ -111,6 +111,7 @@ pub fn sees_recovery() -> bool {
 /// Time of the client's connection by limit, over all intervals: what `ss` has of it, it has as well.
 #[track_caller]
 fn limits_of(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) -> [u64; LIMITS] {
+    let trace = Trace::of_congestion(PORT);
     let seen = observe(&every(100), || {
         let (server, (client, took_ns)) = workload();
         let [_, told] = quiet(cable, PORT);
@@ -121,8 +122,9 @@ fn limits_of(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) ->
     if sees_recovery() {
         let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|row| row.netns == cable.client.inode());
         let ours: u64 = rows.map(|row| row.recoveries.unwrap()).sum();
-        figure_of_test("fast recoveries = nstat", format!("{ours} = {recoveries}"));
-        assert_eq!(ours, *recoveries);
+        let hidden = trace.map_or(0, |trace| trace.hidden_count(&seen.batches, "tcp_cong_state_set"));
+        figure_of_test("fast recoveries, hidden edges = nstat", format!("{ours}, {hidden} = {recoveries}"));
+        assert!((ours..=ours + hidden).contains(recoveries), "{ours} seen, {hidden} hidden, but {recoveries}");
     }
     let limits = same_as_ss(&seen, cable.client.inode(), told);
     assert!(limits.iter().sum::<u64>() >= *took_ns, "{limits:?} {took_ns}");
