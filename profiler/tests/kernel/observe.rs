@@ -179,6 +179,7 @@ impl<T> Seen<T> {
         lost.remove("clock_skew");
         lost.remove("task_record");
         lost.remove(UNSEEN_REQUESTS);
+        lost.retain(|name, _| !name.starts_with("missed_block_"));
         if std::env::var_os("GUEST_PREEMPTIBLE").is_some() {
             lost.retain(|name, _| !name.starts_with("missed_"));
         }
