@@ -40,14 +40,20 @@ pub struct Config {
     pub uring_queue_args: u32,
     /// Nanoseconds between two ticks of the clock that the kernel counts in, or 0.
     pub tick_ns: u32,
+    /// `kfree_skb` passes the socket that a packet was for, or null, as argument 3 (6.11, c53795d48ee8).
+    pub drop_socket: u32,
+    /// Number of `SKB_DROP_REASON_SOCKET_RCVBUFF`, else [`crate::drop::reason::FULL`].
+    pub drop_full: u32,
+    /// Number of `SKB_DROP_REASON_PROTO_MEM`, else [`crate::drop::reason::MEMORY`].
+    pub drop_memory: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 60);
+const _: () = assert!(size_of::<Config>() == 72);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 15] {
+    pub const fn words(&self) -> [u32; 18] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -64,6 +70,9 @@ impl Config {
             self.uring_complete_args,
             self.uring_queue_args,
             self.tick_ns,
+            self.drop_socket,
+            self.drop_full,
+            self.drop_memory,
         ]
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod disk;
+pub mod drop;
 pub mod exchange;
 pub mod file;
 pub mod hist;

@@ -32,6 +32,10 @@ pub enum Lost {
     Partition = 12,
     /// A service or peer had no room: exchanges with it are missing.
     Exchange = 13,
+    /// A destination of connections in TIME-WAIT had no room: they are not counted.
+    TimeWait = 14,
+    /// A socket that loses packets had no room: they count by reason alone.
+    Drop = 15,
 }
 
 /// Begins the name of a loss that the kernel counts: a program did not run, since it was interrupted on that CPU. The
@@ -42,7 +46,7 @@ pub const MISSED: &str = "missed_";
 pub const UNSEEN_REQUESTS: &str = "block_request";
 
 /// Number of reasons.
-pub const LOST_COUNT: usize = 14;
+pub const LOST_COUNT: usize = 16;
 
 /// Every reason in order of its code, with its name in reports and what is missing because of it.
 pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
@@ -60,4 +64,6 @@ pub const LOST: [(Lost, &str, &str); LOST_COUNT] = [
     (Lost::Journal, "journal", "commits of some journals"),
     (Lost::Partition, "partition", "requests of some partitions"),
     (Lost::Exchange, "exchange", "requests to some services and peers"),
+    (Lost::TimeWait, "time_wait", "connections in TIME-WAIT to some destinations"),
+    (Lost::Drop, "drop", "for which sockets some dropped packets were"),
 ];

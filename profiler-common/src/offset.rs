@@ -77,7 +77,6 @@ offsets! {
     task_cred = "task_struct"."cred",
     task_files = "task_struct"."files",
     task_nsproxy = "task_struct"."nsproxy",
-    task_cgroups = "task_struct"."cgroups",
     task_read_bytes = "task_struct"."ioac.read_bytes",
     task_write_bytes = "task_struct"."ioac.write_bytes",
     // x86 only: tells 32-bit calls, whose numbers differ.
@@ -85,9 +84,6 @@ offsets! {
     cred_uid = "cred"."uid",
     nsproxy_net = "nsproxy"."net_ns",
     net_inum = "net"."ns.inum",
-    css_set_cgroup = "css_set"."dfl_cgrp",
-    cgroup_kn = "cgroup"."kn",
-    kn_id = "kernfs_node"."id",
     regs_call = "pt_regs"."orig_ax",
     regs_arg0 = "pt_regs"."di",
     regs_arg2 = "pt_regs"."dx",
@@ -193,6 +189,11 @@ offsets! {
     tcp_write_seq = "tcp_sock"."write_seq",
     tcp_snd_una = "tcp_sock"."snd_una",
     tcp_snd_nxt = "tcp_sock"."snd_nxt",
+    // End of the last segment sent that was not full.
+    nagle_small = "tcp_sock"."snd_sml",
+    nagle_off = "tcp_sock"."nonagle:4",
+    // When that was sent which is in flight alone, or which was acknowledged last.
+    nagle_sent = "tcp_sock"."first_tx_mstamp",
     tcp_chrono_start = "tcp_sock"."chrono_start",
     tcp_chrono_stat = "tcp_sock"."chrono_stat",
     // A bit field until 6.12, a byte in 6.18.

@@ -197,8 +197,10 @@ pub struct CpuCalls {
     pub dirty: u32,
     /// A bit per entry of [`Self::kinds`] whose file the owner has read, written or synced.
     pub dirty_paths: u32,
-    /// Explicit padding, always zero.
-    pub padding: u32,
+    /// Thread id of whoever came to this CPU at the last switch.
+    pub came_tid: u32,
+    /// When that was.
+    pub came_ns: u64,
     /// The file of the call of [`Self::first_key`], or [`InodeKey::NONE`].
     pub first_path: InodeKey,
     /// Calls, by a hash of their key.
@@ -209,7 +211,7 @@ pub struct CpuCalls {
     pub tenure_begun: u64,
 }
 
-const _: () = assert!(size_of::<CpuCalls>() == 72 + 56 * CPU_SLOTS + 72 * crate::file::KIND_ENTRIES + 8);
+const _: () = assert!(size_of::<CpuCalls>() == 80 + 56 * CPU_SLOTS + 72 * crate::file::KIND_ENTRIES + 8);
 
 /// Key of the overflow map and of the map of sampled latencies. The latter has only calls that did not leave the CPU
 /// between entry and return, see [`CallRecord::blocked`] for all others.

@@ -93,8 +93,6 @@ pub struct TaskRecord {
     pub storage_read_bytes: u64,
     /// Bytes that it caused to be sent to storage, `ioac.write_bytes`, charged when dirtied; `u64::MAX` where not kept.
     pub storage_write_bytes: u64,
-    /// cgroup v2 id (inode of its folder), 0 where there is none.
-    pub cgroup_id: u64,
     /// Process id (the kernel's `tgid`).
     pub pid: u32,
     /// Thread id (the kernel's `pid`).
@@ -135,7 +133,7 @@ pub struct TaskRecord {
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<TaskRecord>() == 312);
+const _: () = assert!(size_of::<TaskRecord>() == 304);
 
 /// What a thread has summed up since we watch.
 #[repr(C)]

@@ -28,19 +28,48 @@ pub const EVENTS: usize = 7;
 pub const EVENT_NAMES: [&str; EVENTS] =
     ["retransmits", "synack_retransmits", "resets_sent", "resets_received", "connects", "connect_failures", "accepts"];
 
-/// Passes after which a connection on which nothing happens is exported again.
-pub const QUIET_PASSES: u32 = 8;
+/// What user space says before each pass over sockets, and what it hears.
+pub mod pass {
+    /// Where it says the number of the pass, in the low half, with [`ALL`] and [`KEEP`].
+    pub const PASS: u32 = 0;
+    /// Where it says the number of the look at all sockets, which may take several passes.
+    pub const LOOK: u32 = 1;
+    /// Where it says at how many sockets the iterator looks before it asks whether to go on.
+    pub const LEFT: u32 = 2;
+    /// How many numbers these are.
+    pub const WORDS: u32 = 3;
+
+    /// All that are looked at are exported, whether anything has happened on them or not.
+    pub const ALL: u64 = 1 << 32;
+    /// All that are looked at stay on the list: nobody says that something happens on them.
+    pub const KEEP: u64 = 1 << 33;
+
+    /// What a run over the list returns: there are more.
+    pub const MORE: u32 = 0;
+    /// All were looked at.
+    pub const DONE: u32 = 1;
+    /// There may be more, once the records of these are read.
+    pub const FULL: u32 = 2;
+}
 
 /// States of `sock_common.skc_state` that we tell apart by name.
 pub mod state {
     /// Open in both directions.
     pub const ESTABLISHED: u32 = 1;
+    /// Its own process has closed it.
+    pub const FIN_WAIT_1: u32 = 4;
+    /// What remains of a connection that was closed here first.
+    pub const TIME_WAIT: u32 = 6;
+    /// Its peer has closed, its own process has not.
+    pub const CLOSE_WAIT: u32 = 8;
     /// We sent a SYN.
     pub const SYN_SENT: u32 = 2;
     /// No connection.
     pub const CLOSE: u32 = 7;
     /// Waits for connections.
     pub const LISTEN: u32 = 10;
+    /// A connection that was asked for, and for which there is no socket yet.
+    pub const NEW_SYN_RECV: u32 = 12;
     /// A connection that is not yet accepted (child of a listener).
     pub const SYN_RECV: u32 = 3;
 }
@@ -188,6 +217,32 @@ pub struct SocketRecord {
 }
 
 const _: () = assert!(size_of::<SocketRecord>() == 264);
+
+/// Where connections went whose remains (TIME-WAIT, for a minute) keep local ports of the same name from each other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TimeWaitKey {
+    /// Address of the peer, IPv4 mapped into IPv6.
+    pub address: [u8; 16],
+    /// Its port, host order.
+    pub port: u32,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+}
+
+const _: () = assert!(size_of::<TimeWaitKey>() == 24);
+
+/// How many there are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeWaits {
+    /// Remains of connections.
+    pub count: u32,
+    /// Look at all sockets in which they were counted, see [`pass`].
+    pub look: u32,
+}
+
+const _: () = assert!(size_of::<TimeWaits>() == 8);
 
 /// Who holds a TCP socket, one per descriptor, from the iterator over open files.
 #[repr(C)]

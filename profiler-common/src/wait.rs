@@ -4,6 +4,32 @@
 /// Room for codes: a power of two.
 pub const WAITS: usize = 32;
 
+/// What a state means for whoever wants the thread to get on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It ran.
+    Cpu,
+    /// It wanted to run.
+    Queue,
+    /// It was held up by something.
+    Wait,
+    /// It waited for work to come or time to pass, as it had asked for: nobody is held up.
+    Idle,
+}
+
+impl Class {
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Queue => "queue",
+            Self::Wait => "wait",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 /// A kind of wait in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -11,16 +37,20 @@ pub struct Wait {
     pub id: &'static str,
     /// What it waits for.
     pub label: &'static str,
-    /// Nobody is held up by it: the thread has asked to be told when there is work, or asked for time to pass.
-    pub idle: bool,
+    /// What it means.
+    pub class: Class,
 }
 
 const fn held(id: &'static str, label: &'static str) -> Wait {
-    Wait { id, label, idle: false }
+    Wait { id, label, class: Class::Wait }
 }
 
 const fn idle(id: &'static str, label: &'static str) -> Wait {
-    Wait { id, label, idle: true }
+    Wait { id, label, class: Class::Idle }
+}
+
+const fn queued(id: &'static str, label: &'static str) -> Wait {
+    Wait { id, label, class: Class::Queue }
 }
 
 /// Codes count from 0 in the order of the lines.
@@ -85,6 +115,8 @@ waits! {
     SIGNAL = idle("signal", "signal"),
     /// Its parent, which is still in the call that makes it.
     BIRTH = held("birth", "being made by its parent"),
+    /// It had a CPU, but was not run: interrupts, or the hypervisor, which gave that CPU to another guest.
+    STOLEN = queued("stolen", "interrupts or hypervisor"),
 }
 
 const _: () = assert!(NAMES.len() <= WAITS);

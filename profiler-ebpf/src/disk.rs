@@ -17,7 +17,7 @@ use profiler_common::lost::Lost;
 
 use crate::emit::lost;
 use crate::kernel::{Counter, Hook, Object, config, current, disk_of, hook, now, offset, process_of, unpreempted};
-use crate::maps::{DISKS, REQUESTS};
+use crate::maps::{DISKS, Made as _, REQUESTS};
 
 /// Start and id of the process for which a request is of which it is not known.
 const NOBODY: (u64, u32) = (0, 0);
@@ -230,11 +230,7 @@ fn key_of<H: Hook>(hook: H, request: Object) -> Option<DiskKey> {
 /// The record of a device and operation.
 #[inline(always)]
 fn record_of(key: DiskKey) -> Option<*mut DiskRecord> {
-    if DISKS.get_ptr_mut(key).is_none() {
-        let empty: &DiskRecord = &EMPTY;
-        let _ = DISKS.insert(key, empty, BPF_NOEXIST.into());
-    }
-    let record = DISKS.get_ptr_mut(key);
+    let record = DISKS.get_or_make(&key, &EMPTY);
     if record.is_none() {
         lost(Lost::Disk);
     }

@@ -11,13 +11,13 @@ use crate::kernel::{Hook, TYPED, config};
 use crate::maps::{EXITS, EXITS_BYTES, LOST};
 
 /// `BPF_RB_NO_WAKEUP`
-const NO_WAKEUP: u64 = 1;
+pub const NO_WAKEUP: u64 = 1;
 /// `BPF_RB_FORCE_WAKEUP`
 const FORCE_WAKEUP: u64 = 2;
 /// `BPF_RB_AVAIL_DATA`
-const AVAILABLE: u64 = 0;
+pub const AVAILABLE: u64 = 0;
 
-/// Counts something that could not be recorded, and logs it when the count reaches a power of two.
+/// Counts something that could not be recorded, and logs it when the count reaches or passes a power of two.
 #[inline(always)]
 pub fn lost(reason: Lost) {
     lost_all(reason, 1);
@@ -27,11 +27,12 @@ pub fn lost(reason: Lost) {
 #[inline(always)]
 pub fn lost_all(reason: Lost, times: u64) {
     if let Some(count) = LOST.get_ptr_mut(reason as u32) {
-        let count = unsafe {
+        let (before, count) = unsafe {
+            let before = *count;
             *count += times;
-            *count
+            (before, *count)
         };
-        if cfg!(not(feature = "hash-tasks")) && config!(log) != 0 && count.is_power_of_two() {
+        if cfg!(not(feature = "hash-tasks")) && config!(log) != 0 && before ^ count > before {
             log(reason as u32, count);
         }
     }
@@ -75,10 +76,10 @@ impl<T> Exit<T> {
 }
 
 /// Appends a record to the sequence file of an iterator. When its buffer is full, the kernel hands the same object to
-/// the program again after a flush, so an error here loses nothing: programs are idempotent, or look whether there was room.
+/// the program again after a flush, so an error here loses nothing: programs are idempotent.
 #[inline(always)]
-pub fn write<T>(meta: *const u8, record: *const T) -> bool {
+pub fn write<T>(meta: *const u8, record: *const T) {
     // The first member of `bpf_iter_meta` is its `seq_file`.
     let sequence = TYPED.follow(meta, 0);
-    unsafe { helpers::bpf_seq_write(sequence as *mut _, record.cast::<c_void>(), size_of::<T>() as u32) == 0 }
+    unsafe { helpers::bpf_seq_write(sequence as *mut _, record.cast::<c_void>(), size_of::<T>() as u32) };
 }

@@ -6,7 +6,7 @@
 use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::COMM_LEN;
@@ -38,6 +38,9 @@ pub static CONFIG: Config = Config {
     uring_complete_args: 0,
     uring_queue_args: 0,
     tick_ns: 0,
+    drop_socket: 0,
+    drop_full: 0,
+    drop_memory: 0,
 };
 
 /// An offset, known to the verifier as a constant.
@@ -86,8 +89,11 @@ pub trait Hook: Copy {
     /// The TCP half of a socket that may not be one; null if it is not.
     fn tcp(self, socket: Object) -> Object;
 
-    /// Puts a socket on the list of those that the iterator visits, or takes it off.
-    fn list(self, socket: Object, listed: Listed);
+    /// Its address as a number; 0 where programs may not read the kernel's memory by address.
+    fn number(self, object: Object) -> u64;
+
+    /// Keeps a mark on a socket, or takes it away.
+    fn mark(self, socket: Object, life: Life);
 
     /// The tracepoint's argument `N` as an object.
     #[inline(always)]
@@ -102,14 +108,14 @@ pub trait Hook: Copy {
     }
 }
 
-/// Whether a socket is on the list of those that live.
+/// What becomes of a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Listed {
+pub enum Life {
     /// It begins to live, in one of [`profiler_common::exchange::role`].
-    Opened(u32),
-    /// It lived before, perhaps in that role.
-    Found(u32),
-    No,
+    Begins(u32),
+    /// It lives, and may have begun before we came.
+    Found,
+    Ends,
 }
 
 /// A pointer that has a default.
@@ -163,9 +169,20 @@ impl Hook for Typed {
         unsafe { helpers::bpf_skc_to_tcp_sock(socket as *mut c_void) as Object }
     }
 
+    /// The verifier makes no number of a typed pointer, but it lets a helper copy the stack.
     #[inline(always)]
-    fn list(self, socket: Object, listed: Listed) {
-        crate::tcp::list::set(socket, listed);
+    fn number(self, object: Object) -> u64 {
+        if config!(kernel_reads) == 0 {
+            return 0;
+        }
+        let mut spilled = Pointer::default();
+        unsafe { write_volatile(&raw mut spilled.0, object) };
+        probe((&raw const spilled).cast(), 0)
+    }
+
+    #[inline(always)]
+    fn mark(self, socket: Object, life: Life) {
+        crate::tcp::mark::set(socket, life);
     }
 }
 
@@ -194,9 +211,14 @@ impl Hook for Raw {
         socket
     }
 
-    /// Needs a typed socket: without, every socket of the host is visited.
     #[inline(always)]
-    fn list(self, _socket: Object, _listed: Listed) {}
+    fn number(self, object: Object) -> u64 {
+        object as u64
+    }
+
+    /// Marks need typed sockets, as do those who look at them.
+    #[inline(always)]
+    fn mark(self, _socket: Object, _life: Life) {}
 }
 
 /// An argument of a tracepoint. In assembler, because the compiler makes one load with a computed address of two arguments of
@@ -309,7 +331,9 @@ pub fn registers_of(task: Object) -> Object {
     if cfg!(feature = "hash-tasks") {
         // Before the helper (5.15, dd6e10fbd9f7): x86-64 keeps them at the top of a stack of 16 KiB.
         const AT: usize = (16 << 10) - 168;
-        return follow_current(task, offset!(task_stack)).wrapping_add(AT);
+        let stack = follow_current(task, offset!(task_stack));
+        // Whoever ends while an iterator looks at it has none any more.
+        return if stack.is_null() { stack } else { stack.wrapping_add(AT) };
     }
     unsafe { helpers::bpf_task_pt_regs(task as *mut _) as Object }
 }

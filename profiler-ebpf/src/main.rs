@@ -10,6 +10,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "kernel words are cut to the field's width on purpose")]
 
 mod disk;
+mod drop;
 mod emit;
 mod file;
 mod floor;

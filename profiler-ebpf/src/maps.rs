@@ -7,20 +7,50 @@
 
 #[cfg(not(feature = "hash-tasks"))]
 pub use self::storage::{LocalStorage, SOCKET_STORAGE, TASK_STORAGE};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use profiler_common::disk::{
     DIRTIERS_MAX, Dirtier, DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord, Request,
 };
+use profiler_common::drop::{DropKey, DropRecord, reason::REASONS};
 #[cfg(not(feature = "hash-tasks"))]
-use profiler_common::exchange::{ExchangeKey, ExchangeRecord};
+use profiler_common::exchange::{ExchangeKey, ExchangeRecord, Spent};
 use profiler_common::file::{InodeKey, PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
 use profiler_common::lost::LOST_COUNT;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls, Operation, OperationKey};
 use profiler_common::task::TaskRecord;
-use profiler_common::tcp::{EVENTS, SocketOwner};
+use profiler_common::tcp::{EVENTS, SocketOwner, pass};
+#[cfg(not(feature = "hash-tasks"))]
+use profiler_common::tcp::{TimeWaitKey, TimeWaits};
+
+/// Maps that have an element for each key that is asked for.
+pub trait Made<K, V> {
+    /// The element of a key, made like `empty` if need be; `None` when there is no room. Asks once for what is there already.
+    fn get_or_make(&self, key: &K, empty: &V) -> Option<*mut V>;
+}
+
+macro_rules! made {
+    ($map:ident) => {
+        impl<K, V> Made<K, V> for $map<K, V> {
+            #[inline(always)]
+            fn get_or_make(&self, key: &K, empty: &V) -> Option<*mut V> {
+                let there = self.get_ptr_mut(key);
+                if there.is_some() {
+                    return there;
+                }
+                // Another CPU may be faster: whoever loses that race finds the winner's.
+                let _ = self.insert(key, empty, BPF_NOEXIST.into());
+                self.get_ptr_mut(key)
+            }
+        }
+    };
+}
+
+made!(HashMap);
+made!(LruHashMap);
 
 /// The calls of the thread on each CPU, on their way into its record. One entry.
 #[map]
@@ -29,6 +59,11 @@ pub static CPU_CALLS: PerCpuArray<CpuCalls> = PerCpuArray::with_max_entries(1, 0
 /// The last record of the thread that ends on each CPU, while it is made: too large for the stack. One entry.
 #[map]
 pub static LAST_TASK: PerCpuArray<TaskRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// What the thread on each CPU has spent, on its way to where it is noted. One entry.
+#[cfg(not(feature = "hash-tasks"))]
+#[map]
+pub static SPENT: PerCpuArray<Spent> = PerCpuArray::with_max_entries(1, 0);
 
 /// Calls that found no slot in their thread, per process. 16 384 pairs of process and call.
 #[map]
@@ -71,19 +106,65 @@ pub static DIRTIERS: LruHashMap<InodeKey, [Dirtier; DIRTIERS_MAX]> = LruHashMap:
 #[map]
 pub static JOURNALS: HashMap<u32, JournalRecord> = HashMap::with_max_entries(256, 0);
 
-/// Sockets by cookie: who opened them, and when. They leave when the socket is destroyed.
+/// Sockets by cookie. They leave when the socket is destroyed.
 #[map]
-pub static SOCKETS: HashMap<u64, SocketOwner> = HashMap::with_max_entries(65_536, 0);
+pub static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(SOCKETS_MAX, 0);
+
+/// Bound of [`SOCKETS`] and of [`LISTED`].
+const SOCKETS_MAX: u32 = 65_536;
+
+/// What is known of a socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Socket {
+    pub owner: SocketOwner,
+    /// Where it is in the kernel's memory, 0 if that is not known.
+    pub address: u64,
+    /// What changes when anything happens on it, as it was when it was last told; nothing yet if its state is 0.
+    pub told: [u32; 5],
+    /// Pass that it was last listed for.
+    pub listed: u32,
+}
+
+/// Sockets that the next pass looks at, see [`crate::tcp::list`].
+#[map]
+pub static LISTED: Queue<Listed> = Queue::with_max_entries(SOCKETS_MAX, 0);
+
+/// A socket on the list.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Listed {
+    pub cookie: u64,
+    /// Pass under way when it was listed.
+    pub pass: u64,
+}
+
+/// The pass over sockets that is under way, [`profiler_common::tcp::pass`].
+#[map]
+pub static PASS: Array<u64> = Array::with_max_entries(pass::WORDS, 0);
 
 /// Ports that somebody listens on, with the network namespace above: 4 096, those that were seen last.
 #[cfg(not(feature = "hash-tasks"))]
 #[map]
 pub static LISTENING: LruHashMap<u64, u8> = LruHashMap::with_max_entries(4_096, 0);
 
+/// Destinations of connections in TIME-WAIT: 4 096.
+#[cfg(not(feature = "hash-tasks"))]
+#[map]
+pub static TIME_WAITS: HashMap<TimeWaitKey, TimeWaits> = HashMap::with_max_entries(4_096, 0);
+
 /// 2 048 services and peers, as each process uses them, of about 4 KiB each.
 #[cfg(not(feature = "hash-tasks"))]
 #[map]
 pub static EXCHANGES: HashMap<ExchangeKey, ExchangeRecord> = HashMap::with_max_entries(2_048, 0);
+
+/// Packets dropped by reason, all sockets and none. One entry.
+#[map]
+pub static DROP_REASONS: PerCpuArray<[u64; REASONS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Packets dropped by socket and reason: 4 096 of both.
+#[map]
+pub static DROPS: HashMap<DropKey, DropRecord> = HashMap::with_max_entries(4_096, 0);
 
 /// Host-wide TCP events.
 #[map]
@@ -92,6 +173,13 @@ pub static TCP_EVENTS: Array<u64> = Array::with_max_entries(EVENTS as u32, 0);
 /// What could not be recorded, by reason.
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_COUNT as u32, 0);
+
+/// Records of sockets on their way from a pass to user space, which reads each time that it is full.
+#[map]
+pub static NEWS: RingBuf = RingBuf::with_byte_size(NEWS_BYTES, 0);
+
+/// Size of [`NEWS`].
+pub const NEWS_BYTES: u32 = 2 << 20;
 
 /// Last records of threads and sockets. User space is woken at half.
 #[map]

@@ -1,10 +1,11 @@
 //! Row `task`: where each thread's wall time goes, by the scheduler's own books.
 //!
 //! One hook, at the switch away from a thread: since the last one, run-queue time is the growth of
-//! `sched_info.run_delay`, on-CPU time the growth of `se.sum_exec_runtime`, and blocked time is what remains of the wall
-//! ([`clock`]). When it was woken, and by whom, another one notes ([`wake`]): the books alone do not tell where the wait
-//! ended of a thread that is in one, and since 6.12 not always of others. The call in which it blocks is still in its
-//! registers; the kind of file that it blocks on is told by the first call that returns after it came back.
+//! `sched_info.run_delay`, on-CPU time the growth of `se.sum_exec_runtime`, stolen time what the clock has more than that
+//! since the switch to it, and blocked time is what remains of the wall ([`clock`]). When it was woken, and by whom, another
+//! one notes ([`wake`]): the books alone do not tell where the wait ended of a thread that is in one, and since 6.12 not
+//! always of others. The call in which it blocks is still in its registers; the kind of file that it blocks on is told by
+//! the first call that returns after it came back.
 //!
 //! SAFETY: a thread's record is written by the thread itself, at its own calls and switches, and only read by the iterator.
 
@@ -14,6 +15,8 @@ pub mod export;
 mod notice;
 mod object;
 mod reason;
+#[cfg(not(feature = "hash-tasks"))]
+pub mod spent;
 pub mod thread;
 mod wake;
 
@@ -62,12 +65,19 @@ fn fork<H: Hook>(hook: H) {
 #[inline(always)]
 fn switch<H: Hook>(hook: H) {
     let task = current();
+    let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
+    let now = now();
+    // Who came here before may be one that the kernel hides.
+    let (came_tid, came_ns) = unsafe { ((*cpu).came_tid, (*cpu).came_ns) };
+    unsafe {
+        (*cpu).came_tid = hook.read(hook.object::<2>(), offset!(task_pid));
+        (*cpu).came_ns = now;
+    }
     // Idle is not a thread that waits for anything.
     let tid = read_current::<u32>(task, offset!(task_pid));
     if tid == 0 {
         return;
     }
-    let Some(cpu) = CPU_CALLS.get_ptr_mut(0) else { return };
     unsafe { (*cpu).entered_ns = 0 };
     let Some(thread) = thread_of(task) else { return };
     if unsafe { (*cpu).owner } != 0 {
@@ -85,8 +95,8 @@ fn switch<H: Hook>(hook: H) {
     }
     let state = previous_state(hook, task);
     let preempted = hook.arg::<0>() & 1 != 0 || state == 0;
-    let now = now();
-    close_wait(thread, task, now);
+    let had_ns = if came_tid == tid { now.saturating_sub(came_ns) } else { 0 };
+    close_wait(thread, task, now, had_ns);
     if preempted {
         unsafe {
             (*thread).preempted = 1;
@@ -123,13 +133,13 @@ fn resolve_wait(thread: *mut Thread, cpu: *mut CpuCalls) {
     }
 }
 
-/// Books everything since the last switch away.
+/// Books everything since the last switch away, of which the thread had a CPU for so long, or 0 if that is not known.
 #[inline(always)]
-fn close_wait(thread: *mut Thread, task: Object, now: u64) {
+fn close_wait(thread: *mut Thread, task: Object, now: u64, had_ns: u64) {
     let clocks = Clocks::of(task);
     unsafe {
         if (*thread).switch_ns != 0 {
-            let since = clocks.since(thread, now, state::ENDED);
+            let since = clocks.since_last(thread, now, had_ns);
             since.book_reclaim(thread, now);
             (*thread).throttled_ns += since.throttled_ns;
             (*thread).excess_ns += since.excess_ns;
@@ -139,7 +149,7 @@ fn close_wait(thread: *mut Thread, task: Object, now: u64) {
             (*thread).blocked_ns += since.wait_ns;
             (*thread).pending_ns += since.wait_ns;
             add_to_wait(thread, (*thread).wait, since.wait_ns);
-            add_to_wait(thread, wait::UNEXPLAINED, since.unexplained_ns.wrapping_sub(since.explained_ns));
+            add_to_wait(thread, wait::STOLEN, since.stolen_ns.wrapping_sub(since.explained_ns));
             if since.skewed {
                 lost(Lost::ClockSkew);
             }

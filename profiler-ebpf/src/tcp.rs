@@ -4,7 +4,11 @@
 
 mod exchange;
 mod limit;
-pub mod list;
+mod list;
+pub mod mark;
+#[cfg(not(feature = "hash-tasks"))]
+mod nagle;
+mod remains;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::generated as helpers;
@@ -17,13 +21,14 @@ use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit,
 use crate::emit::{self, lost};
 use crate::file::file_of;
 use crate::kernel::{
-    Counter, Hook, Listed, Object, Pointer, RAW, TYPED, comm_of, current, hook, now, offset, probe, process_of,
+    Counter, Hook, Life, Object, Pointer, RAW, TYPED, comm_of, current, hook, now, offset, probe, process_of,
 };
-use crate::maps::{SOCKETS, TCP_EVENTS};
+use crate::maps::{NEWS, SOCKETS, Socket, TCP_EVENTS};
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
 
 hook!("inet_sock_set_state", inet_sock_set_state, inet_sock_set_state_raw, set_state);
 hook!("tcp_destroy_sock", tcp_destroy_sock, tcp_destroy_sock_raw, destroy);
@@ -76,7 +81,8 @@ fn set_state<H: Hook>(hook: H) {
     }
     match (old, new) {
         // Both happen in the system call of whoever connects or listens. A listener asks nobody, and nobody asks it.
-        (state::CLOSE, state::SYN_SENT | state::LISTEN) => open(hook, socket, role::CLIENT),
+        (state::CLOSE, state::SYN_SENT) => open(hook, socket, role::CLIENT),
+        (state::CLOSE, state::LISTEN) => open(hook, socket, role::UNKNOWN),
         (state::SYN_SENT, state::ESTABLISHED) => connected(hook, socket, event::CONNECTED, 0),
         (state::SYN_SENT, state::CLOSE) => {
             connected(hook, socket, event::CONNECT_FAILED, failure_of(hook, socket));
@@ -86,6 +92,8 @@ fn set_state<H: Hook>(hook: H) {
             count(event::ACCEPTED);
             open(hook, socket, role::SERVER);
         }
+        // What its process may have nothing to do with.
+        (_, state::CLOSE_WAIT | state::FIN_WAIT_1) => list::touch(hook.cookie(socket)),
         _ => {}
     }
 }
@@ -93,21 +101,36 @@ fn set_state<H: Hook>(hook: H) {
 #[inline(always)]
 fn open<H: Hook>(hook: H, socket: Object, role: u32) {
     let mut owner = SocketOwner { opened_ns: now(), ..SocketOwner::default() };
-    if role == role::CLIENT {
+    if role != role::SERVER {
         let task = current();
         (owner.process_start_ns, owner.pid) = process_of(task);
         owner.comm = comm_of(task);
     }
-    if SOCKETS.insert(hook.cookie(socket), owner, BPF_ANY.into()).is_err() {
+    let cookie = hook.cookie(socket);
+    if SOCKETS.insert(cookie, Socket::new(owner, hook.number(socket)), BPF_ANY.into()).is_err() {
         lost(Lost::Socket);
     }
-    hook.list(socket, Listed::Opened(role));
+    list::touch(cookie);
+    hook.mark(socket, Life::Begins(role));
+}
+
+impl Socket {
+    #[inline(always)]
+    fn new(owner: SocketOwner, address: u64) -> Self {
+        Self { owner, address, told: [0; 5], listed: 0 }
+    }
+}
+
+/// What is known of a socket since its birth.
+#[inline(always)]
+fn owner_of(cookie: u64) -> Option<*mut SocketOwner> {
+    SOCKETS.get_ptr_mut(cookie).map(|socket| unsafe { &raw mut (*socket).owner })
 }
 
 #[inline(always)]
 fn connected<H: Hook>(hook: H, socket: Object, event: u32, errno: u32) {
     count(event);
-    if let Some(owner) = SOCKETS.get_ptr_mut(hook.cookie(socket)) {
+    if let Some(owner) = owner_of(hook.cookie(socket)) {
         unsafe {
             (*owner).connect_ns = now().wrapping_sub((*owner).opened_ns);
             (*owner).connect_errno = errno;
@@ -124,7 +147,10 @@ pub extern "C" fn tcp_accepted(descriptor: u32) -> u32 {
     if file.is_null() {
         return 0;
     }
-    let Some(owner) = tcp_socket_of(file).and_then(|socket| SOCKETS.get_ptr_mut(RAW.cookie(socket))) else { return 0 };
+    let Some(socket) = tcp_socket_of(file) else { return 0 };
+    let cookie = RAW.cookie(socket);
+    let Some(owner) = owner_of(cookie) else { return 0 };
+    list::touch(cookie);
     unsafe {
         if (*owner).pid == 0 {
             ((*owner).process_start_ns, (*owner).pid) = process_of(task);
@@ -158,9 +184,9 @@ struct LastSocket {
 #[inline(always)]
 fn destroy<H: Hook>(hook: H) {
     let socket = hook.object::<0>();
-    hook.list(socket, Listed::No);
+    hook.mark(socket, Life::Ends);
     let cookie = hook.cookie(socket);
-    let Some(owner) = SOCKETS.get_ptr(cookie).map(|owner| unsafe { *owner }) else { return };
+    let Some(owner) = owner_of(cookie).map(|owner| unsafe { *owner }) else { return };
     let _ = SOCKETS.remove(cookie);
     let tcp = hook.tcp(socket);
     if tcp.is_null() {
@@ -185,18 +211,44 @@ struct TcpContext {
     socket: Object,
 }
 
-/// Exports every TCP socket of a network namespace of which there is news, and lists it. Requests and time-wait remains are no full sockets: left
-/// out. The kernel walks a table that is as large as the host's memory, however few sockets there are.
+/// Exports every TCP socket of a network namespace of which there is news. Requests are no full sockets: left out. What remains
+/// of connections is counted. The kernel walks a table that is as large as the host's memory, however few sockets there are.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 extern "C" fn iter_tcp(context: *mut TcpContext) -> i32 {
-    let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
-    if let Some(tcp) = tcp_of(socket) {
-        TYPED.list(tcp, Listed::Found(exchange::role_of(tcp)));
-        list::export_news(meta, tcp);
+    let socket = unsafe { (*context).socket };
+    if socket.is_null() {
+        return GO_ON;
     }
-    0
+    if !list::goes_on() {
+        return COME_BACK;
+    }
+    let Some(tcp) = tcp_of(socket) else {
+        remains::count(socket);
+        return GO_ON;
+    };
+    TYPED.mark(tcp, Life::Found);
+    let cookie = TYPED.cookie(tcp);
+    let told = match SOCKETS.get_ptr_mut(cookie).or_else(|| found(tcp, cookie)) {
+        Some(socket) => list::tell(TYPED, tcp, cookie, socket),
+        None => export(TYPED, tcp, cookie, SocketOwner::default()),
+    };
+    if told { GO_ON } else { COME_BACK }
 }
+
+/// It was there before us: remembers it, so that its end is reported.
+#[inline(always)]
+fn found(tcp: Object, cookie: u64) -> Option<*mut Socket> {
+    let recovery_from = limit::recovery_from(TYPED, tcp, limit::chronos(TYPED, tcp)[BUSY]);
+    let owner = SocketOwner { recovery_from, ..SocketOwner::default() };
+    let _ = SOCKETS.insert(cookie, Socket::new(owner, TYPED.number(tcp)), BPF_NOEXIST.into());
+    SOCKETS.get_ptr_mut(cookie)
+}
+
+/// What an iterator returns: go on, or come back with the same socket once user space says so: it has emptied [`NEWS`], or has
+/// time for more.
+const GO_ON: i32 = 0;
+const COME_BACK: i32 = 1;
 
 /// The TCP half of what an iterator hands over, if it is there and is one.
 #[inline(always)]
@@ -210,23 +262,15 @@ fn tcp_of(socket: Object) -> Option<Object> {
 
 /// Whether there was room for it.
 #[inline(always)]
-fn export(meta: Object, tcp: Object) -> bool {
-    let mut record = SocketRecord { at_ns: now(), ..SocketRecord::default() };
-    record.cookie = TYPED.cookie(tcp);
-    let chronos = limit::chronos(TYPED, tcp);
-    if SOCKETS.get_ptr(record.cookie).is_none() {
-        // It was there before us: remember it, so that its end is reported.
-        let recovery_from = limit::recovery_from(TYPED, tcp, chronos[BUSY]);
-        let owner = SocketOwner { recovery_from, ..SocketOwner::default() };
-        let _ = SOCKETS.insert(record.cookie, owner, BPF_NOEXIST.into());
-    }
-    if let Some(owner) = SOCKETS.get_ptr(record.cookie) {
-        record.owner = unsafe { *owner };
-    }
-    describe(TYPED, &mut record, tcp);
-    describe_tcp(TYPED, &mut record, tcp);
-    limit::describe(TYPED, &mut record, tcp, chronos);
-    emit::write(meta, &raw const record)
+fn export<H: Hook>(from: H, tcp: Object, cookie: u64, owner: SocketOwner) -> bool {
+    let Some(mut room) = NEWS.reserve::<SocketRecord>(0) else { return false };
+    let record = unsafe { &mut *room.as_mut_ptr() };
+    *record = SocketRecord { at_ns: now(), cookie, owner, ..SocketRecord::default() };
+    describe(from, record, tcp);
+    describe_tcp(from, record, tcp);
+    limit::describe(from, record, tcp, limit::chronos(from, tcp));
+    room.submit(emit::NO_WAKEUP);
+    true
 }
 
 /// What all sockets have.
@@ -249,7 +293,7 @@ fn describe<H: Hook>(from: H, record: &mut SocketRecord, socket: Object) {
 
 /// One of a socket's addresses, by where it is in either family.
 #[inline(always)]
-fn address<H: Hook>(from: H, socket: Object, v6: u32, v4: u32) -> [u8; 16] {
+pub fn address<H: Hook>(from: H, socket: Object, v6: u32, v4: u32) -> [u8; 16] {
     match from.read::<u16>(socket, offset!(sock_family)) {
         AF_INET6 => from.read_16(socket, v6),
         AF_INET => mapped(from.read(socket, v4)),
@@ -259,7 +303,7 @@ fn address<H: Hook>(from: H, socket: Object, v6: u32, v4: u32) -> [u8; 16] {
 
 /// Inode number of a socket's network namespace.
 #[inline(always)]
-fn namespace<H: Hook>(from: H, socket: Object) -> u32 {
+pub fn namespace<H: Hook>(from: H, socket: Object) -> u32 {
     from.read(from.follow(socket, offset!(sock_net)), offset!(net_inum))
 }
 
@@ -305,29 +349,32 @@ struct FileContext {
     file: Object,
 }
 
-/// Exports who holds which TCP socket. Runs only when a socket without an owner shows up: it looks at every open file.
+/// Exports who holds which TCP or UDP socket. Runs only when a socket without an owner shows up: it looks at every open file.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn iter_task_file(context: *mut FileContext) -> i32 {
     let (meta, task, file) = unsafe { ((*context).meta, (*context).task, (*context).file) };
     if task.is_null() || file.is_null() {
-        return 0;
+        return GO_ON;
     }
-    let Some(cookie) = cookie_of(file) else { return 0 };
+    if !list::goes_on() {
+        return COME_BACK;
+    }
+    let Some(cookie) = cookie_of(file) else { return GO_ON };
     let leader = TYPED.follow(task, offset!(task_group_leader));
     let record = HolderRecord {
         cookie,
-        opened_ns: SOCKETS.get_ptr(cookie).map_or(0, |owner| unsafe { (*owner).opened_ns }),
+        opened_ns: owner_of(cookie).map_or(0, |owner| unsafe { (*owner).opened_ns }),
         process_start_ns: TYPED.read(leader, offset!(task_start_ns)),
         pid: TYPED.read(task, offset!(task_tgid)),
         fd: unsafe { (*context).descriptor },
         comm: TYPED.read_16(leader, offset!(task_comm)),
     };
     emit::write(meta, &raw const record);
-    0
+    GO_ON
 }
 
-/// The cookie of the TCP socket behind an open file, if there is one.
+/// The cookie of the TCP or UDP socket behind an open file, if there is one.
 #[inline(always)]
 fn cookie_of(file: Object) -> Option<u64> {
     if cfg!(feature = "hash-tasks") {
@@ -338,7 +385,12 @@ fn cookie_of(file: Object) -> Option<u64> {
     if socket.is_null() {
         return None;
     }
-    tcp_of(TYPED.follow(socket, offset!(socket_sk))).map(|tcp| TYPED.cookie(tcp))
+    let socket = TYPED.follow(socket, offset!(socket_sk));
+    match tcp_of(socket) {
+        Some(tcp) => Some(TYPED.cookie(tcp)),
+        None if socket.is_null() => None,
+        None => is_internet(TYPED, socket, IPPROTO_UDP).then(|| TYPED.cookie(socket)),
+    }
 }
 
 /// The same where no helper knows sockets: files of this mode cannot be opened by name, so their private data is one.
@@ -348,15 +400,27 @@ fn untyped_cookie_of(file: Object) -> Option<u64> {
     if kind_of_mode(mode) != kind::SOCKET {
         return None;
     }
-    tcp_socket_of(file).map(|socket| TYPED.cookie(socket))
+    let socket = socket_of(file);
+    let is_told = is_internet(RAW, socket, IPPROTO_TCP) || is_internet(RAW, socket, IPPROTO_UDP);
+    is_told.then(|| TYPED.cookie(socket))
 }
 
 /// The TCP socket behind an open file that is a socket.
 #[inline(always)]
 pub fn tcp_socket_of(file: Object) -> Option<Object> {
-    let socket = probe::<Pointer>(probe::<Pointer>(file, offset!(file_private)).0, offset!(socket_sk)).0;
-    let family: u16 = probe(socket, offset!(sock_family));
-    let is_tcp =
-        (family == AF_INET || family == AF_INET6) && probe::<u16>(socket, offset!(sock_protocol)) == IPPROTO_TCP;
-    is_tcp.then_some(socket)
+    let socket = socket_of(file);
+    is_internet(RAW, socket, IPPROTO_TCP).then_some(socket)
+}
+
+/// The kernel's half of the socket behind an open file that is one.
+#[inline(always)]
+fn socket_of(file: Object) -> Object {
+    probe::<Pointer>(probe::<Pointer>(file, offset!(file_private)).0, offset!(socket_sk)).0
+}
+
+/// Whether a socket is of this protocol, over IPv4 or IPv6: numbers of protocols of other families mean others.
+#[inline(always)]
+fn is_internet<H: Hook>(from: H, socket: Object, protocol: u16) -> bool {
+    let family: u16 = from.read(socket, offset!(sock_family));
+    (family == AF_INET || family == AF_INET6) && from.read::<u16>(socket, offset!(sock_protocol)) == protocol
 }

@@ -13,13 +13,17 @@ use serde::{Deserialize, Serialize};
 
 pub mod call;
 mod disk;
+mod drop;
+mod endpoint;
 mod exchange;
 mod fact;
 pub mod hist;
 mod journal;
 
 pub use disk::{DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, PartitionRow};
-pub use exchange::{ExchangeKey, ExchangeRow, Slowest};
+pub use drop::{DropKey, DropRow};
+pub use endpoint::{Address, Endpoint};
+pub use exchange::{ExchangeKey, ExchangeRow, Slowest, Spent, SpentParts};
 pub use fact::{Fact, ProcessFact};
 pub use hist::Hist;
 pub use journal::JournalRow;
@@ -79,7 +83,7 @@ pub struct Machine {
 pub struct ProbeStatus {
     /// Name of the probe.
     pub name: String,
-    /// How it is attached (`tp_btf`, `raw_tp`, `iter`), or `None`: it is missing.
+    /// How it is attached (`tp_btf`, `raw_tp`, `iter`, `run`), or `None`: it is missing.
     pub form: Option<String>,
     /// Why it is missing or a fallback, else empty.
     pub reason: String,
@@ -110,11 +114,18 @@ pub struct Batch {
     pub partitions: Vec<PartitionRow>,
     /// Journals with any history, by device.
     pub journals: Vec<JournalRow>,
-    /// TCP sockets that exist or ended in it, by cookie. Where many end, the kernel may leave out some that exist: what moved on
-    /// them is in the next batch that has it. One whose end was not told stays for up to 16 batches.
+    /// TCP sockets that ended in it, in the order of their ends; those on which something happened or that wait for something, by
+    /// cookie; some of the others. Each that exists is in one of 9 batches at least, so that nobody has to look farther back.
+    /// Where many end, the kernel may leave out others: what moved on them is in the next batch that has them. Where ends are not
+    /// told, all that exist, and for up to 2 batches those that have ended.
     pub sockets: Vec<SocketRow>,
+    /// Connections in TIME-WAIT that this host had opened, by namespace and destination, as they were when all sockets were last
+    /// looked at. Without some kernels' socket storage (5.11) none.
+    pub time_waits: Vec<TimeWaitRow>,
     /// Requests over TCP that were answered in it, by role, namespace, service or peer, process.
     pub exchanges: Vec<ExchangeRow>,
+    /// Packets that were dropped in it, by reason and socket.
+    pub drops: Vec<DropRow>,
     /// Host-wide TCP events in it, by name ([`tcp::EVENT_NAMES`]).
     pub tcp_events: [u64; tcp::EVENTS],
     /// The kernel's own counters over the same interval.
@@ -163,7 +174,7 @@ pub struct TaskRow {
     pub system_ns: u64,
     /// Part of the on-CPU time in which it freed memory for itself (direct reclaim, of the host or of its control group).
     pub reclaim_cpu_ns: u64,
-    /// Blocked time by [`profiler_common::wait`]: of what it waited for. What interrupts took is unexplained.
+    /// Blocked time by [`profiler_common::wait`]: of what it waited for; and what was stolen from it.
     pub waits: [u64; WAITS],
     /// Run-queue time after a wake-up.
     pub runq_wakeup_ns: u64,
@@ -274,14 +285,17 @@ pub struct SocketRow {
     pub cookie: u64,
     /// Network namespace, inode number.
     pub netns: u32,
-    /// Local address and port, printed.
-    pub local: String,
-    /// Peer's address and port, printed; of a listener `*`.
-    pub peer: String,
+    /// Local address and port.
+    pub local: Endpoint,
+    /// Peer's address and port; of a listener [`Endpoint::ANY`].
+    pub peer: Endpoint,
     /// `skc_state`, as numbered in [`profiler_common::tcp::state`] and `include/net/tcp_states.h`.
     pub state: u32,
     /// It was destroyed in this interval; the state is its last.
     pub ended: bool,
+    /// Length of the intervals before this one that it had no row in, nanoseconds: nothing happened on it, and [`Self::limits`]
+    /// has that time as well. 0 in captures from before such rows were left out.
+    pub quiet_ns: u64,
     /// Who connected or listens, or else was found holding it; once that process has ended, who else was. That somebody hands it
     /// over and lives on is not seen. `None`: nobody was found, as of one that nobody has accepted.
     pub owner: Option<ProcessKey>,
@@ -344,6 +358,20 @@ pub struct SocketRow {
     pub recoveries: Option<u64>,
     /// Bytes written and not yet sent: a part of its send queue; `None` in captures from before it was recorded.
     pub unsent_bytes: Option<u32>,
+    /// Of the time in which the peer's receive window limited it, that of intervals at whose end there was no room for a segment,
+    /// and of those after it in which nothing happened, nanoseconds; `None` in captures from before it was recorded, and where the former is not known.
+    pub zero_window_ns: Option<u64>,
+}
+
+/// Connections to one destination that this host has closed, whose local ports are not free yet (`ss -tan state time-wait`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TimeWaitRow {
+    /// Network namespace, inode number.
+    pub netns: u32,
+    /// The peer's address and port.
+    pub peer: Endpoint,
+    /// How many.
+    pub count: u64,
 }
 
 /// Counts since a socket's birth, as `ss -tin` shows them.
@@ -381,6 +409,22 @@ pub struct HostRow {
     /// Pages of files that were fetched again so soon after they had been evicted that the kernel remembered
     /// (`workingset_refault_file`); `None` where it does not tell, and in captures from before it was recorded.
     pub refaulted_pages: Option<u64>,
+    /// Local ports that connects choose from (`ip_local_port_range`), our network namespace; `None` where the kernel does not tell,
+    /// and in captures from before it was recorded.
+    pub local_ports: Option<u32>,
+    /// Memory of all TCP sockets; `None` where the kernel does not tell, and in captures from before it was recorded.
+    pub tcp_memory: Option<TcpMemory>,
+}
+
+/// Memory of the queues of all TCP sockets of the host, in all network namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpMemory {
+    /// In use now (`mem` of `/proc/net/sockstat`), bytes.
+    pub used_bytes: u64,
+    /// From here on buffers grow no more, until less than a lower limit is in use (second of `net.ipv4.tcp_mem`), bytes.
+    pub pressure_bytes: u64,
+    /// From here on segments are dropped (third of `net.ipv4.tcp_mem`), bytes.
+    pub most_bytes: u64,
 }
 
 /// Stall time of one resource.

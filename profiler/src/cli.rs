@@ -53,6 +53,8 @@ pub enum Command {
     /// Tell what this kernel and these privileges allow, probe by probe
     #[command(after_help = DOCTOR_EXIT)]
     Doctor(DoctorArgs),
+    /// Tell what a finding means, how it comes about, how to check it by hand, and what to do
+    Explain(ExplainArgs),
     /// Attach empty programs to hooks until interrupted: what any tracer pays there
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -134,6 +136,13 @@ pub struct DoctorArgs {
     /// How to observe.
     #[command(flatten)]
     pub observe: ObserveArgs,
+}
+
+/// `profiler explain`
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// Number of the finding, such as `S1`; without it, all are listed
+    pub id: Option<String>,
 }
 
 /// `profiler floor`

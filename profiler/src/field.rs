@@ -1,12 +1,13 @@
 //! Tables of the product. Each metric is declared once, in a `FIELDS` table: screens, sort keys, reports, exports and
 //! documentation walk it.
 
-use crate::batch::{ExchangeKey, FileKey, ProcessKey};
+use crate::batch::{Address, DropKey, ExchangeKey, FileKey, ProcessKey};
 use crate::model::Model;
 use crate::model::process::Process;
 use crate::model::wait::Object;
 
 mod disk;
+mod drop;
 mod exchange;
 mod file;
 mod grid;
@@ -23,6 +24,7 @@ mod thread;
 mod value;
 mod wait;
 
+pub(crate) use exchange::spent_on;
 use grid::{Ctx, Field, Grid};
 pub use value::Value;
 
@@ -61,13 +63,15 @@ pub enum Table {
     Listeners,
     /// One row per role, service or peer, and process.
     Exchanges,
+    /// One row per reason and socket for which packets were dropped.
+    Drops,
     /// One row per process and system call.
     Syscalls,
 }
 
 impl Table {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Processes,
         Self::Threads,
         Self::States,
@@ -84,6 +88,7 @@ impl Table {
         Self::Peers,
         Self::Listeners,
         Self::Exchanges,
+        Self::Drops,
         Self::Syscalls,
     ];
 
@@ -107,6 +112,7 @@ impl Table {
             Self::Peers => "peers",
             Self::Listeners => "listeners",
             Self::Exchanges => "exchanges",
+            Self::Drops => "drops",
             Self::Syscalls => "syscalls",
         }
     }
@@ -131,6 +137,7 @@ impl Table {
             Self::Peers => "Connections by peer",
             Self::Listeners => "Listeners",
             Self::Exchanges => "Requests",
+            Self::Drops => "Packets dropped",
             Self::Syscalls => "System calls",
         }
     }
@@ -141,6 +148,16 @@ impl Table {
 pub struct Scope {
     /// Only this process.
     pub process: Option<ProcessKey>,
+    /// A connection both ends of which are on this host has one row, not one for each.
+    pub once: bool,
+}
+
+impl Scope {
+    /// The whole host, for people.
+    #[must_use]
+    pub const fn once() -> Self {
+        Self { process: None, once: true }
+    }
 }
 
 impl Scope {
@@ -185,7 +202,9 @@ pub enum Subject {
     /// Exchanges of a process with a service or peer.
     Exchange(ExchangeKey),
     /// A network namespace and an address that connections lead to.
-    Peer(u32, String),
+    Peer(u32, Address),
+    /// Packets that were dropped.
+    Drop(DropKey),
     /// A process and [`profiler_common::syscall::call_key`]: the call and the kind of file that it is made on.
     Syscall(ProcessKey, u32),
 }
@@ -211,6 +230,7 @@ impl Subject {
             | Self::Journal(_)
             | Self::Group(..)
             | Self::Peer(..) => None,
+            Self::Drop(key) => model.drops.get(key).and_then(|drops| drops.sum.owner),
         }
     }
 }
@@ -275,6 +295,7 @@ pub fn columns(table: Table) -> Vec<Column> {
         Table::Peers => of::<peer::Peers>(),
         Table::Listeners => of::<tcp::Listeners>(),
         Table::Exchanges => of::<exchange::Exchanges>(),
+        Table::Drops => of::<drop::Dropped>(),
         Table::Syscalls => of::<syscall::Syscalls>(),
     }
 }
@@ -307,6 +328,7 @@ pub fn top(model: &Model, table: Table, scope: &Scope, max: usize) -> (Sheet, us
         Table::Peers => fill::<peer::Peers>(&ctx, table, scope, max),
         Table::Listeners => fill::<tcp::Listeners>(&ctx, table, scope, max),
         Table::Exchanges => fill::<exchange::Exchanges>(&ctx, table, scope, max),
+        Table::Drops => fill::<drop::Dropped>(&ctx, table, scope, max),
         Table::Syscalls => fill::<syscall::Syscalls>(&ctx, table, scope, max),
     }
 }

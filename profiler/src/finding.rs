@@ -9,13 +9,19 @@ use crate::model::bound::OTHER_PROCESS;
 use crate::model::host::busy_ratio;
 use crate::model::process::Process;
 
+mod accept;
 mod connect;
 mod disk;
+mod dns;
+mod drop;
 mod exchange;
 mod file;
 mod limit;
 mod memory;
+mod nagle;
 mod operation;
+mod pressure;
+mod stolen;
 mod syscall;
 mod task;
 mod tcp;
@@ -115,12 +121,18 @@ pub const DETECTORS: &[Detector] = &[
     limit::SLOW_RECEIVER,
     limit::SMALL_SEND_BUFFER,
     limit::FULL_WAY,
+    nagle::STALLS,
     tcp::OVERFLOW,
+    accept::SLOW,
     connect::NO_PORT_LEFT,
+    pressure::TCP_MEMORY,
     exchange::THINKING,
+    drop::FULL,
+    dns::NAMES,
     task::RUN_QUEUE,
     task::THROTTLED,
     task::SATURATED,
+    stolen::STOLEN,
     syscall::LOOKUP_STORM,
     operation::PASSED_ON,
 ];
@@ -198,6 +210,11 @@ fn by_name<'a>(members: impl Iterator<Item = Member<'a>>) -> Vec<Vec<Member<'a>>
         groups.entry((name, name.is_none().then_some(key))).or_default().push((key, process));
     }
     groups.into_values().collect()
+}
+
+/// Name of whoever owns a socket.
+fn owner(model: &Model, key: Option<ProcessKey>) -> String {
+    key.map_or_else(|| "an unknown process".into(), |key| model.label(key))
 }
 
 /// Name of such a group.
@@ -334,7 +351,8 @@ mod tests {
         let ids: Vec<_> = undecided(&model).into_iter().map(|(detector, why)| (detector.id, why)).collect();
         assert_eq!(
             ids,
-            ["N1", "N4", "N5", "N6", "N8", "N12", "N20"].map(|id| (id, "the probe iter_tcp is missing".into()))
+            ["N1", "N4", "N5", "N6", "N7", "N8", "N9", "N12", "N21", "N20"]
+                .map(|id| (id, "the probe iter_tcp is missing".into()))
         );
     }
 }

@@ -4,11 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{Batch, DiskRow, ExchangeKey, Fact, HostRow, Machine, ProcessKey, SocketRow};
+use profiler_common::limit::APPLICATION;
+
+use crate::batch::{
+    Batch, DiskRow, DropKey, Endpoint, ExchangeKey, Fact, Hist, HostRow, Machine, ProcessKey, SocketRow, TimeWaitRow,
+    Timestamp,
+};
 
 pub mod bound;
 pub mod connect;
 pub mod disk;
+pub mod drop;
 pub mod exchange;
 pub mod file;
 #[cfg(test)]
@@ -58,8 +64,14 @@ pub struct Model {
     pub partitions: BTreeMap<(u32, u32), time::Recent<disk::DiskShare>>,
     /// TCP sockets that live, or ended within the window, by cookie.
     pub sockets: BTreeMap<u64, tcp::Socket>,
+    /// Connections in TIME-WAIT, by network namespace and destination.
+    pub time_waits: Vec<TimeWaitRow>,
+    /// Connections that were accepted within the window, by network namespace and local address.
+    pub accepts: BTreeMap<(u32, Endpoint), time::Recent<tcp::Accepts>>,
     /// Requests over TCP that were answered in the window, by whom and with whom.
     pub exchanges: BTreeMap<ExchangeKey, time::Recent<exchange::ExchangeUse>>,
+    /// Packets that were dropped in the window, by reason and socket.
+    pub drops: BTreeMap<DropKey, time::Recent<drop::Drops>>,
     /// Host-wide TCP events.
     pub tcp_events: time::Recent<tcp::Events>,
     /// The kernel's own counters.
@@ -90,7 +102,10 @@ impl Model {
             journals: BTreeMap::new(),
             partitions: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            time_waits: Vec::new(),
+            accepts: BTreeMap::new(),
             exchanges: BTreeMap::new(),
+            drops: BTreeMap::new(),
             tcp_events: time::Recent::default(),
             host: host::Host::default(),
             namespaces: BTreeMap::new(),
@@ -127,13 +142,21 @@ impl Model {
         for row in &batch.sockets {
             self.apply_socket(row);
         }
+        self.time_waits.clone_from(&batch.time_waits);
         for row in &batch.exchanges {
             self.exchanges.entry(row.key.clone()).or_default().add(row, self.window);
+        }
+        for row in &batch.drops {
+            self.drops.entry(row.key.clone()).or_default().add(row, self.window);
         }
         self.tcp_events.add(&batch.tcp_events, self.window);
         self.apply_host(&batch.host);
         self.quality.apply(&batch.quality, self.time.last_ns, self.window);
         self.forget_untold_ends();
+        let quiet = tcp::Quiet(self.time.last_ns);
+        for socket in self.sockets.values_mut().filter(|socket| socket.is_quiet(self.time.batches)) {
+            socket.usage.add(&quiet, self.window);
+        }
         self.bound(bound::KIND_MAX);
     }
 
@@ -149,6 +172,18 @@ impl Model {
         self.processes.get(&key).map_or_else(|| format!("process {}", key.pid), |process| process.label(key))
     }
 
+    /// How long connections waited in the queue of a listener, or of another one at the same address.
+    #[must_use]
+    pub fn accept_wait(&self, listener: &SocketRow, of: impl Fn(&time::Recent<tcp::Accepts>) -> &tcp::Accepts) -> Hist {
+        let is_its =
+            |(netns, local): &(u32, Endpoint)| *netns == listener.netns && tcp::accepts(listener.local, *local);
+        let mut wait = Hist::default();
+        for (_, accepts) in self.accepts.iter().filter(|(at, _)| is_its(at)) {
+            wait.add(&of(accepts).wait);
+        }
+        wait
+    }
+
     /// Name of a network namespace, else its number.
     #[must_use]
     pub fn namespace(&self, netns: u32) -> String {
@@ -159,6 +194,7 @@ impl Model {
     fn begin(&mut self) {
         self.processes.values_mut().for_each(process::Process::begin);
         self.sockets.values_mut().for_each(|socket| socket.usage.begin());
+        self.accepts.values_mut().for_each(time::Recent::begin);
         self.paths.begin();
         for disk in self.disks.values_mut() {
             disk.begin();
@@ -166,6 +202,7 @@ impl Model {
         self.journals.values_mut().for_each(journal::Journal::begin);
         self.partitions.values_mut().for_each(time::Recent::begin);
         self.exchanges.values_mut().for_each(time::Recent::begin);
+        self.drops.values_mut().for_each(time::Recent::begin);
         self.tcp_events.begin();
         self.host.row.begin();
     }
@@ -182,6 +219,10 @@ impl Model {
             socket.usage.rotate();
             socket.seen >= oldest
         });
+        self.accepts.retain(|_, accepts| {
+            accepts.rotate();
+            accepts.sum.wait.count() > 0
+        });
         self.paths.rotate();
         for disk in self.disks.values_mut() {
             disk.rotate();
@@ -197,6 +238,10 @@ impl Model {
         self.exchanges.retain(|_, usage| {
             usage.rotate();
             usage.sum.count > 0
+        });
+        self.drops.retain(|_, drops| {
+            drops.rotate();
+            drops.sum.count > 0
         });
         self.tcp_events.rotate();
         self.host.row.rotate();
@@ -272,14 +317,36 @@ impl Model {
 
     fn apply_socket(&mut self, row: &SocketRow) {
         let socket = self.sockets.entry(row.cookie).or_default();
-        socket.usage.add(row, self.window);
+        let mut row = row.clone();
+        if let Some(limits) = &mut row.limits {
+            // It was added while nothing happened; or now, if we had not heard of the socket.
+            limits[APPLICATION] = limits[APPLICATION].saturating_sub(row.quiet_ns);
+            if socket.seen == 0 {
+                let window_ns = self.time.window_ns - self.time.last_ns;
+                socket.usage.add_before(&tcp::Quiet(row.quiet_ns.min(window_ns)), self.window);
+            }
+        }
+        socket.usage.add(&row, self.window);
+        // What is told of one that we have not heard of may have happened before the window.
+        let happened = |known: Option<Timestamp>, at: Option<Timestamp>| {
+            known.is_none() && at.is_some_and(|at| socket.seen > 0 || at > self.time.begin)
+        };
+        let opened = happened(socket.row.opened, row.opened);
+        let accepted = |row: &SocketRow| Some(Timestamp(row.opened?.0 + row.accept_ns?));
+        if let (true, Some(ns)) = (happened(accepted(&socket.row), accepted(&row)), row.accept_ns) {
+            let accepts = self.accepts.entry((row.netns, row.local)).or_default();
+            accepts.add(&tcp::Accepted(ns), self.window);
+        }
+        if opened {
+            socket.usage.add(&tcp::Opened, self.window);
+        }
         // The error stays in its rows until it is closed, or connects again.
         if let Some(errno) = row.connect_errno.filter(|errno| socket.row.connect_errno != Some(*errno)) {
             socket.usage.add(&tcp::ConnectFailed(errno), self.window);
         }
         socket.seen = self.time.batches;
         socket.ended = row.ended.then_some(self.time.until);
-        socket.row = row.clone();
+        socket.row = row;
     }
 
     fn apply_host(&mut self, row: &HostRow) {
@@ -300,6 +367,8 @@ impl Model {
             self.folded.sockets += bound::sockets(&mut self.sockets, max);
         }
         bound::exchanges(&mut self.exchanges, max);
+        bound::accepts(&mut self.accepts, max);
+        bound::drops(&mut self.drops, max);
         self.paths.bound(max);
         self.disks.values_mut().for_each(|disk| bound::owners(&mut disk.owners, max));
         self.folded.threads += bound::threads(&mut self.processes, max);

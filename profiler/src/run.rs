@@ -18,6 +18,7 @@ use crate::source::Source;
 mod attach;
 mod child;
 mod doctor;
+mod explain;
 mod file;
 mod floor;
 mod live;
@@ -81,6 +82,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Replay(args) => replay::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Doctor(args) => doctor::main(&args),
+        Command::Explain(args) => explain::main(&args),
         Command::Floor(args) => floor::main(&args),
     }
 }

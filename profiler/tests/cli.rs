@@ -192,7 +192,7 @@ fn a_gate_needs_something_that_was_observed() {
 
 #[test]
 fn help() {
-    let commands = [&[][..], &["live"], &["record"], &["replay"], &["report"], &["doctor"]];
+    let commands = [&[][..], &["live"], &["record"], &["replay"], &["report"], &["doctor"], &["explain"]];
     for command in commands {
         let output = program().args(command).arg("--help").output().unwrap();
         assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
@@ -201,6 +201,13 @@ fn help() {
     }
     let version = format!("profiler {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(stdout(&run(["--version"])), version);
+}
+
+#[test]
+fn findings_are_explained() {
+    assert!(stdout(&run(["explain"])).contains("\nC5   CPU time stolen\n"));
+    assert!(stdout(&run(["explain", "c5"])).starts_with("C5 CPU time stolen\n"));
+    check_refusal(&run(["explain", "C0"]), "`profiler explain` lists all");
 }
 
 #[test]

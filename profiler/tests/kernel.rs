@@ -15,18 +15,23 @@ pub(crate) mod kernel {
 
     mod counter;
     mod disk;
+    mod dns;
     mod doctor;
+    pub mod drop;
     pub mod exchange;
     mod file;
-    mod finding;
+    pub mod finding;
     pub mod journal;
-    mod ladder;
+    pub mod ladder;
     mod life;
+    pub mod nagle;
     mod operation;
     mod owner;
     pub mod page;
     mod path;
     mod sample;
+    mod spent;
+    mod stolen;
     mod syscall;
     mod task;
     pub mod tcp;

@@ -109,7 +109,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 12] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 15] {
     let Config {
         sample_calls: _,
         switch_prev_state,
@@ -126,6 +126,9 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 12] {
         uring_complete_args,
         uring_queue_args,
         tick_ns: _,
+        drop_socket,
+        drop_full,
+        drop_memory,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),
@@ -139,6 +142,9 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 12] {
         ("uring_submit_args", uring_submit_args),
         ("uring_complete_args", uring_complete_args),
         ("uring_queue_args", uring_queue_args),
+        ("drop_socket", drop_socket),
+        ("drop_full", drop_full),
+        ("drop_memory", drop_memory),
         ("task storage", has_task_storage(btf).into()),
     ]
 }

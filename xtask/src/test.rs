@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 pub use self::kernel::{command, executable};
-pub use self::tally::Tally;
+pub use self::tally::{Panics, Tally};
 use crate::build::{self, Warnings};
 use crate::child;
 use crate::layout::Layout;
@@ -104,6 +104,10 @@ impl Run<'_> {
         let sound = self.failed.is_empty() && self.tally.failed == 0;
         if !self.failed.is_empty() {
             println!("failed stages: {}", self.failed.join(", "));
+        }
+        // Again, where it is read first.
+        for line in &self.tally.panics.said {
+            println!("{line}");
         }
         println!("{}", self.tally);
         if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -134,6 +134,9 @@ fn run(
         for fault in outcome.faults(guest) {
             println!("{}: {fault}; see `{}`", guest.name, folder(layout, guest).display());
         }
+        for line in &outcome.panics.said {
+            println!("{}: {line}", guest.name);
+        }
     }
     Ok(outcomes)
 }

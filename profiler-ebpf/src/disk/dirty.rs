@@ -5,7 +5,6 @@
 
 use core::ptr::null_mut;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::disk::{DIRTIERS_MAX, Dirtier, Request};
 use profiler_common::file::{PAGE_BYTES, kind, kind_of_mode};
 use profiler_common::lost::Lost;
@@ -15,7 +14,7 @@ use crate::kernel::{
     Counter, Hook, Object, Pointer, RAW, config, current, hook, inode_key, offset, pages_of, peek, probe, process_of,
     unpreempted,
 };
-use crate::maps::DIRTIERS;
+use crate::maps::{DIRTIERS, Made as _};
 
 hook!("writeback_dirty_folio", writeback_dirty_folio, writeback_dirty_folio_raw, dirtied);
 
@@ -37,11 +36,7 @@ fn dirty<H: Hook>(hook: H) {
     }
     let key = inode_key(hook, inode);
     let bytes = pages_of(hook, folio) * PAGE_BYTES;
-    if DIRTIERS.get_ptr_mut(key).is_none() {
-        let nobody: &[Dirtier; DIRTIERS_MAX] = &NOBODY;
-        let _ = DIRTIERS.insert(key, nobody, BPF_NOEXIST.into());
-    }
-    let Some(places) = DIRTIERS.get_ptr_mut(key) else { return lost(Lost::DiskOwner) };
+    let Some(places) = DIRTIERS.get_or_make(&key, &NOBODY) else { return lost(Lost::DiskOwner) };
     let (start, pid) = process_of(current());
     let places = places.cast::<Dirtier>();
     let mut least = i64::MAX;

@@ -2,7 +2,6 @@
 //!
 //! SAFETY: records of owners are shared between CPUs and only added to; slot indexes are below the number of slots.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::disk::{DiskKey, OwnerKey, OwnerRecord, Request};
 use profiler_common::hist::{LOG2_SLOTS, log2_slot};
 use profiler_common::lost::Lost;
@@ -10,7 +9,7 @@ use profiler_common::lost::Lost;
 use super::Times;
 use crate::emit::lost;
 use crate::kernel::Counter;
-use crate::maps::{DISK_OWNERS, REQUESTS};
+use crate::maps::{DISK_OWNERS, Made as _, REQUESTS};
 
 /// Notes a process, by its start and id, as the owner of a request, by its address, and how long it waited for it.
 #[inline(always)]
@@ -24,11 +23,7 @@ pub fn note(request: u64, (process_start_ns, pid): (u64, u32), wait_ns: u64, fla
 pub fn book(entry: &Request, disk: DiskKey, bytes: u32, times: &Times) {
     let DiskKey { device, op } = disk;
     let key = OwnerKey { process_start_ns: entry.process_start_ns, pid: entry.pid, device, op, padding: 0 };
-    if DISK_OWNERS.get_ptr_mut(key).is_none() {
-        let empty: &OwnerRecord = &EMPTY;
-        let _ = DISK_OWNERS.insert(key, empty, BPF_NOEXIST.into());
-    }
-    let Some(record) = DISK_OWNERS.get_ptr_mut(key) else { return lost(Lost::DiskOwner) };
+    let Some(record) = DISK_OWNERS.get_or_make(&key, &EMPTY) else { return lost(Lost::DiskOwner) };
     unsafe {
         u64::add(&raw mut (*record).bytes, u64::from(bytes));
         if times.known != 0 {

@@ -2,7 +2,6 @@
 //!
 //! SAFETY: records are shared between CPUs and only added to; slot indexes are below the number of slots.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::disk::{DiskKey, PartitionRecord};
 use profiler_common::hist::{LOG2_SLOTS, log2_slot};
 use profiler_common::lost::Lost;
@@ -11,7 +10,7 @@ use profiler_common::offset::ABSENT;
 use super::Times;
 use crate::emit::lost;
 use crate::kernel::{Counter, Hook, Object, offset};
-use crate::maps::PARTITIONS;
+use crate::maps::{Made as _, PARTITIONS};
 
 /// Counts what completes on a partition; its record, if it is one.
 #[inline(always)]
@@ -36,11 +35,7 @@ pub fn count<H: Hook>(
         return None;
     }
     let key = DiskKey { device: number, op: disk.op };
-    if PARTITIONS.get_ptr_mut(key).is_none() {
-        let empty: &PartitionRecord = &EMPTY;
-        let _ = PARTITIONS.insert(key, empty, BPF_NOEXIST.into());
-    }
-    let Some(record) = PARTITIONS.get_ptr_mut(key) else {
+    let Some(record) = PARTITIONS.get_or_make(&key, &EMPTY) else {
         lost(Lost::Partition);
         return None;
     };

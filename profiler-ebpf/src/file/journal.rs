@@ -3,7 +3,6 @@
 //!
 //! SAFETY: phases and slots are below the sizes of their arrays.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated as helpers;
 use profiler_common::hist::{LINEAR32_SLOTS, linear32_slot};
 use profiler_common::journal::{JournalRecord, phase};
@@ -11,7 +10,7 @@ use profiler_common::lost::Lost;
 
 use crate::emit::lost;
 use crate::kernel::{Counter, Hook, config, hook, now, offset, unpreempted};
-use crate::maps::JOURNALS;
+use crate::maps::{JOURNALS, Made as _};
 
 hook!("jbd2_start_commit", jbd2_start_commit, jbd2_start_commit_raw, start);
 hook!("jbd2_commit_locking", jbd2_commit_locking, jbd2_commit_locking_raw, locking);
@@ -52,11 +51,7 @@ fn end<H: Hook>(hook: H) {
 #[inline(always)]
 fn begin<H: Hook>(hook: H) {
     let device = device_of(hook);
-    if JOURNALS.get_ptr_mut(device).is_none() {
-        let empty: &JournalRecord = &EMPTY;
-        let _ = JOURNALS.insert(device, empty, BPF_NOEXIST.into());
-    }
-    let Some(record) = JOURNALS.get_ptr_mut(device) else { return lost(Lost::Journal) };
+    let Some(record) = JOURNALS.get_or_make(&device, &EMPTY) else { return lost(Lost::Journal) };
     let requested: u64 = hook.read(hook.object::<1>(), offset!(transaction_requested));
     let now = now();
     unsafe {

@@ -4,7 +4,6 @@
 //! SAFETY: entries are those of this CPU, and their index is masked. Records are shared by the threads of a process, and added
 //! to atomically; their names are the same whoever writes them.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::file::{ACTS, InodeKey, KIND_ENTRIES, KindEntry, PathKey, PathRecord, kind};
 use profiler_common::hist::{LOG2_SLOTS, log2_slot};
 use profiler_common::offset::ABSENT;
@@ -15,7 +14,7 @@ use crate::kernel::{
     Counter, Hook, Object, Pointer, RAW, config, copy_string, current, inode_key, now, offset, peek, probe, process_of,
     read_current, registers_of,
 };
-use crate::maps::{CPU_CALLS, PATHS};
+use crate::maps::{CPU_CALLS, Made as _, PATHS};
 
 /// Counts a call, or an operation, on the file of an entry; the `first` call since the thread came to its CPU may be the one in
 /// which it waited before.
@@ -220,9 +219,7 @@ fn record_of(key: &PathKey) -> Option<*mut PathRecord> {
     if let Some(record) = PATHS.get_ptr_mut(key) {
         return Some(record);
     }
-    let empty: &PathRecord = &EMPTY;
-    let _ = PATHS.insert(key, empty, BPF_NOEXIST.into());
-    let record = PATHS.get_ptr_mut(key)?;
+    let record = PATHS.get_or_make(key, &EMPTY)?;
     unsafe { (*record).born = now() as u32 };
     Some(record)
 }

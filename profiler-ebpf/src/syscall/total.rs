@@ -3,7 +3,6 @@
 //! SAFETY: a thread's slots are written by the thread itself, at its own calls and switches. Slot indexes are masked to
 //! the size of the array. Counters in the overflow map are shared by the threads of a process, and added to atomically.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::hist::{LINEAR8_SLOTS, LOG2_SLOTS, linear8_slot, log2_slot};
 use profiler_common::lost::Lost;
 use profiler_common::syscall::{
@@ -12,7 +11,7 @@ use profiler_common::syscall::{
 
 use crate::emit::lost;
 use crate::kernel::{Counter, Object, current, process_of};
-use crate::maps::{CALLS, LATENCIES};
+use crate::maps::{CALLS, LATENCIES, Made as _};
 use crate::syscall::class_of;
 use crate::task::export::stamp;
 use crate::task::thread::Thread;
@@ -147,10 +146,7 @@ pub fn shared_record(owner: &CallOwner) -> Option<*mut CallRecord> {
     if let Some(record) = CALLS.get_ptr_mut(owner) {
         return Some(record);
     }
-    // Another thread may have been faster: whoever lost the race finds the winner's record.
-    let empty: &CallRecord = &EMPTY;
-    let _ = CALLS.insert(owner, empty, BPF_NOEXIST.into());
-    let Some(record) = CALLS.get_ptr_mut(owner) else {
+    let Some(record) = CALLS.get_or_make(owner, &EMPTY) else {
         lost(Lost::CallOverflow);
         return None;
     };
@@ -169,11 +165,7 @@ static EMPTY: CallRecord =
 #[inline(always)]
 pub fn add_latency(owner: &CallOwner, ns: u64) {
     let slot = linear8_slot(ns);
-    if LATENCIES.get_ptr_mut(owner).is_none() {
-        let none: &[u32; LINEAR8_SLOTS] = &NO_LATENCIES;
-        let _ = LATENCIES.insert(owner, none, BPF_NOEXIST.into());
-    }
-    match LATENCIES.get_ptr_mut(owner) {
+    match LATENCIES.get_or_make(owner, &NO_LATENCIES) {
         Some(slots) if slot < LINEAR8_SLOTS => unsafe { u32::add(slots.cast::<u32>().add(slot), 1) },
         _ => lost(Lost::CallLatency),
     }

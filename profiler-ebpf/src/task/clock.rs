@@ -37,8 +37,8 @@ pub struct Since {
     /// On a CPU, and not in the scheduler's book yet.
     pub cpu_ns: u64,
     /// Taken from its time on the CPU, by interrupts or the hypervisor.
-    pub unexplained_ns: u64,
-    /// Of what was unexplained before, what turns out to be time on the run queue; it is in [`Self::queued_ns`].
+    pub stolen_ns: u64,
+    /// Of what was stolen before, what turns out to be time on the run queue; it is in [`Self::queued_ns`].
     pub explained_ns: u64,
     /// On the run queue by the kernel's book, but not in truth. Since 6.12 a thread that sleeps may stay on its run queue for a
     /// while; if it is moved to another CPU meanwhile, or woken before it has left its own, it is booked as queued from then on.
@@ -54,7 +54,7 @@ impl Since {
         unsafe {
             let (began, switched) = ((*thread).reclaim_since_ns, (*thread).switch_ns);
             if began != 0 {
-                let off = self.wait_ns + self.queued_ns + self.throttled_ns + self.unexplained_ns;
+                let off = self.wait_ns + self.queued_ns + self.throttled_ns + self.stolen_ns;
                 (*thread).reclaim_cpu_ns +=
                     if began > switched { now.saturating_sub(began) } else { now.saturating_sub(switched + off) };
             }
@@ -75,15 +75,13 @@ impl Clocks {
         }
     }
 
-    /// What they have more than at the last switch away, of a thread that is in a [`state`]; if that is [`state::ENDED`], the
-    /// thread is about to leave its CPU.
+    /// What they have more than at the last switch away, of a thread that is in a [`state`].
     #[inline(always)]
     pub fn since(&self, thread: *mut Thread, now: u64, state: u32) -> Since {
-        let (preempted, switched, woke) = unsafe { ((*thread).preempted != 0, (*thread).switch_ns, (*thread).woke_ns) };
+        let preempted = unsafe { (*thread).preempted != 0 };
         // It may have switched since the iterator looked at the clock.
-        let wall = now.saturating_sub(switched);
-        // How long it waited before it was woken; 0 if that is not known.
-        let waited = if preempted { 0 } else { woke.saturating_sub(switched) };
+        let wall = now.saturating_sub(unsafe { (*thread).switch_ns });
+        let waited = waited(thread);
         let mut since = Since::default();
         match state {
             state::QUEUED => {
@@ -92,25 +90,38 @@ impl Clocks {
                 let booked = self.delay_ns.wrapping_sub(unsafe { (*thread).delay_mark_ns });
                 since.booked_ns = if booked < since.queued_ns { booked } else { since.queued_ns };
             }
-            state::RUNNING | state::ENDED => self.settle(&mut since, thread, wall, waited, state == state::RUNNING),
+            state::RUNNING => {
+                let rest = self.settle(&mut since, thread, wall);
+                since.wait_ns = if preempted || waited != 0 && waited < rest { waited } else { rest };
+                since.cpu_ns = rest.wrapping_sub(since.wait_ns);
+            }
             _ => since.wait_ns = wall,
         }
         since
     }
 
-    /// The books of a thread that has a CPU again.
+    /// The same of a thread that is about to leave its CPU, which it had for so long, or 0 if that is not known.
     #[inline(always)]
-    fn settle(&self, since: &mut Since, thread: *mut Thread, wall: u64, waited: u64, runs: bool) {
-        let (ran, delayed, preempted) = unsafe {
-            let ran = self.exec_ns.wrapping_sub((*thread).exec_mark_ns);
-            (ran, self.delay_ns.wrapping_sub((*thread).delay_mark_ns), (*thread).preempted != 0)
-        };
+    pub fn since_last(&self, thread: *mut Thread, now: u64, had_ns: u64) -> Since {
+        let mut since = Since::default();
+        let rest = self.settle(&mut since, thread, now.saturating_sub(unsafe { (*thread).switch_ns }));
+        let stolen = had_ns.saturating_sub(self.ran(thread));
+        since.stolen_ns = if unsafe { (*thread).preempted != 0 } || stolen > rest { rest } else { stolen };
+        since.wait_ns = rest.wrapping_sub(since.stolen_ns);
+        since
+    }
+
+    /// The books of a thread that has a CPU again; what of the wall time is in none of them.
+    #[inline(always)]
+    fn settle(&self, since: &mut Since, thread: *mut Thread, wall: u64) -> u64 {
+        let ran = self.ran(thread);
+        let delayed = self.delay_ns.wrapping_sub(unsafe { (*thread).delay_mark_ns });
         let slack = CLOCK_SLACK_NS + (wall >> CLOCK_RATE_SHIFT);
         let off = wall.saturating_sub(ran);
-        let room = off.saturating_sub(waited);
+        let room = off.saturating_sub(waited(thread));
         // The kernel looked at its clock before we did: where a hypervisor came in between, the time before has that as
-        // unexplained, and the books now have as much too much.
-        let bank = unsafe { (*thread).sums.waits[wait::UNEXPLAINED as usize] };
+        // stolen, and the books now have as much too much.
+        let bank = unsafe { (*thread).sums.waits[wait::STOLEN as usize] };
         // Where the kernel may be wrong. The clocks of an emulator differ by more than the slack, but by a small part.
         let wrong = offset!(task_sched_delayed) != ABSENT
             && delayed > room + (room >> 2) + slack
@@ -118,14 +129,17 @@ impl Clocks {
         let queued = if wrong { room } else { delayed };
         let over = queued.saturating_sub(off);
         since.explained_ns = if over > bank { bank } else { over };
-        let rest = off.saturating_sub(queued);
         since.excess_ns = delayed.wrapping_sub(queued);
         since.skewed = ran.wrapping_add(queued) > wall + slack + since.explained_ns;
-        since.wait_ns = if preempted || runs && waited != 0 && waited < rest { waited } else { rest };
-        let rest = rest.wrapping_sub(since.wait_ns);
-        (since.cpu_ns, since.unexplained_ns) = if runs { (rest, 0) } else { (0, rest) };
         since.throttled_ns = self.throttled(thread, queued);
         since.queued_ns = queued.wrapping_sub(since.throttled_ns);
+        off.saturating_sub(queued)
+    }
+
+    /// Time on a CPU by the scheduler's book.
+    #[inline(always)]
+    fn ran(&self, thread: *mut Thread) -> u64 {
+        self.exec_ns.wrapping_sub(unsafe { (*thread).exec_mark_ns })
     }
 
     /// The part of a time on the run queue in which that had no quota. The kernel books this when there is quota again, before
@@ -168,6 +182,12 @@ impl Clocks {
             (*thread).throttled_mark_ns = self.throttled_ns;
         }
     }
+}
+
+/// How long a thread waited before it was woken; 0 if that is not known.
+#[inline(always)]
+fn waited(thread: *mut Thread) -> u64 {
+    unsafe { if (*thread).preempted != 0 { 0 } else { (*thread).woke_ns.saturating_sub((*thread).switch_ns) } }
 }
 
 /// A task's queue as a number, and how long that has been without quota.

@@ -36,7 +36,6 @@ pub fn describe(record: &mut TaskRecord, task: Object, now: u64) {
     record.parent_pid = read_current(follow_current(task, offset!(task_parent)), offset!(task_tgid));
     record.uid = read_current(follow_current(task, offset!(task_cred)), offset!(cred_uid));
     record.netns = netns_of(task);
-    record.cgroup_id = cgroup_of(task);
     record.kernel_thread = u32::from(read_current::<u32>(task, offset!(task_flags)) & KERNEL_THREAD != 0);
     record.comm = comm_of(task);
 }
@@ -54,16 +53,6 @@ fn netns_of(task: Object) -> u32 {
         return 0;
     }
     read_current(follow_current(proxy, offset!(nsproxy_net)), offset!(net_inum))
-}
-
-#[inline(always)]
-fn cgroup_of(task: Object) -> u64 {
-    let set = follow_current(task, offset!(task_cgroups));
-    if set.is_null() {
-        return 0;
-    }
-    let group = follow_current(set, offset!(css_set_cgroup));
-    read_current(follow_current(group, offset!(cgroup_kn)), offset!(kn_id))
 }
 
 /// What we keep about a thread.

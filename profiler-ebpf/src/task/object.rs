@@ -16,10 +16,11 @@ use crate::tcp::tcp_socket_of;
 #[inline(always)]
 pub fn describe(record: &mut TaskRecord, thread: *mut Thread, task: Object) {
     record.wait_lock = unsafe { (*thread).lock };
-    if call_of(task) == NO_CALL {
+    let registers = registers_of(task);
+    if call_of(task) == NO_CALL || registers.is_null() {
         return;
     }
-    record.wait_argument = read_current(registers_of(task), offset!(regs_arg0));
+    record.wait_argument = read_current(registers, offset!(regs_arg0));
     if matches!(record.wait, wait::RECEIVE | wait::SEND | wait::CONNECT) {
         let file = file_of(task, record.wait_argument as u32);
         if !file.is_null()

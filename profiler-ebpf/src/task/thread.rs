@@ -127,12 +127,12 @@ mod storage {
 
     use core::ptr::null_mut;
 
-    use aya_ebpf::bindings::BPF_NOEXIST;
     use aya_ebpf::macros::map;
     use aya_ebpf::maps::{HashMap, PerCpuArray};
 
     use super::Thread;
     use crate::kernel::{Object, offset, read_current};
+    use crate::maps::Made as _;
 
     /// 16 384 threads.
     #[map]
@@ -153,10 +153,7 @@ mod storage {
         if let Some(thread) = TASKS.get_ptr_mut(tid) {
             return thread;
         }
-        if let Some(fresh) = FRESH.get(0) {
-            let _ = TASKS.insert(tid, fresh, BPF_NOEXIST.into());
-        }
-        TASKS.get_ptr_mut(tid).unwrap_or(null_mut())
+        FRESH.get(0).and_then(|fresh| TASKS.get_or_make(&tid, fresh)).unwrap_or(null_mut())
     }
 
     #[inline(always)]

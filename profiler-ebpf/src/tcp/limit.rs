@@ -7,7 +7,7 @@ use profiler_common::limit::chrono::{BUSY, CHRONOS};
 use profiler_common::tcp::SocketRecord;
 
 use crate::kernel::{Hook, Object, hook, offset};
-use crate::maps::SOCKETS;
+use crate::tcp::owner_of;
 
 hook!("tcp_cong_state_set", tcp_cong_state_set, tcp_cong_state_set_raw, set_congestion_state);
 
@@ -27,7 +27,7 @@ fn set_congestion_state<H: Hook>(hook: H) {
     let socket = hook.object::<0>();
     let state = hook.arg::<1>() as u8;
     let recovers = state >= RECOVERY;
-    let Some(owner) = SOCKETS.get_ptr_mut(hook.cookie(socket)) else { return };
+    let Some(owner) = owner_of(hook.cookie(socket)) else { return };
     let from = unsafe {
         (*owner).timeouts += u32::from(state == LOSS);
         (*owner).recoveries += u32::from(state == RECOVERY);
@@ -93,6 +93,6 @@ pub fn describe<H: Hook>(from: H, record: &mut SocketRecord, tcp: Object, chrono
 
 /// A bit field within one byte, at an offset in bits.
 #[inline(always)]
-fn bits<H: Hook>(from: H, object: Object, offset: u32, mask: u8) -> u8 {
+pub fn bits<H: Hook>(from: H, object: Object, offset: u32, mask: u8) -> u8 {
     from.read::<u8>(object, offset / 8) >> (offset % 8) & mask
 }

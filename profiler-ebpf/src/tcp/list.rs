@@ -1,139 +1,140 @@
-//! The sockets that live, of all network namespaces: a mark on each, and an iterator over the marks. It costs as much as
-//! there are sockets, where `iter/tcp` costs as much as the table has room for, in each namespace anew.
+//! The list of sockets on which something may have happened: a pass costs as much as there are of those, however many others
+//! live. Whoever sends or receives puts a socket on it, for the pass that comes, and there it stays until a pass finds that
+//! nothing has happened and nothing is waited for. What nobody does on this host (data that nobody reads) waits for
+//! [`super::iter_tcp`], which looks at all.
 //!
-//! SAFETY: the verifier proves that what is marked is a socket; a mark comes from the helper called just before.
+//! SAFETY: records of sockets come from the map. A listed socket may be gone, and its memory another one's: it is read by address,
+//! as numbers, and counts only if its cookie is the one that was listed.
 
+use core::ffi::c_void;
+
+use profiler_common::lost::Lost;
+use profiler_common::tcp::{SocketRecord, pass, state};
+
+use crate::emit::{AVAILABLE, lost};
+use crate::kernel::{Hook, Object, RAW, offset};
+use crate::maps::{LISTED, Listed, NEWS, NEWS_BYTES, PASS, SOCKETS, Socket};
+use crate::tcp::{export, limit};
+
+/// Number of the pass under way.
+#[inline(always)]
+pub fn pass() -> u32 {
+    word(pass::PASS) as u32
+}
+
+/// Number of the look at all sockets that is under way.
 #[cfg(not(feature = "hash-tasks"))]
-mod marks {
-    use core::ptr::null_mut;
+#[inline(always)]
+pub fn look() -> u32 {
+    word(pass::LOOK) as u32
+}
 
-    use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
-    use aya_ebpf::helpers::generated as helpers;
-    use profiler_common::exchange::role;
-    use profiler_common::lost::Lost;
-    use profiler_common::tcp::{QUIET_PASSES, state};
-
-    use crate::emit::lost;
-    use crate::kernel::{Hook, Listed, Object, TYPED, offset};
-    use crate::maps::{LocalStorage, SOCKET_STORAGE};
-    use crate::tcp::{export, limit, tcp_of};
-
-    #[unsafe(no_mangle)]
-    #[unsafe(link_section = ".maps")]
-    static LISTED: LocalStorage<SOCKET_STORAGE, Mark> = LocalStorage::new();
-
-    /// That a socket lives, and what is kept of it between a send and a receive.
-    #[repr(C)]
-    pub struct Mark {
-        /// When the exchange under way began, see [`crate::tcp::exchange`], or 0.
-        pub begun_ns: u64,
-        /// One of [`role`].
-        pub role: u64,
-        /// What changes when anything happens, as it was when the socket was exported.
-        told: [u32; 5],
-        /// Passes for which it is not exported if nothing happens.
-        quiet: u32,
-    }
-
-    #[inline(always)]
-    fn look_up(socket: Object, flags: u32) -> *mut Mark {
-        let map = (&raw const LISTED).cast_mut().cast();
-        unsafe { helpers::bpf_sk_storage_get(map, socket as *mut _, null_mut(), flags.into()).cast() }
-    }
-
-    /// The mark of a socket; null if it is not listed.
-    #[inline(always)]
-    pub fn get(socket: Object) -> *mut Mark {
-        look_up(socket, 0)
-    }
-
-    #[inline(always)]
-    pub fn set(socket: Object, listed: Listed) {
-        let (role, anew) = match listed {
-            Listed::Opened(role) => (role, true),
-            Listed::Found(role) => (role, false),
-            Listed::No => {
-                let map = (&raw const LISTED).cast_mut().cast();
-                // That it was not listed is fine.
-                unsafe { helpers::bpf_sk_storage_delete(map, socket as *mut _) };
-                return;
-            }
-        };
-        let mark = look_up(socket, BPF_LOCAL_STORAGE_GET_F_CREATE);
-        if mark.is_null() {
-            return lost(Lost::Socket);
+/// Whether the iterator looks at one more before it asks whether to go on.
+#[inline(always)]
+pub fn goes_on() -> bool {
+    let Some(left) = PASS.get_ptr_mut(pass::LEFT) else { return true };
+    unsafe {
+        let goes_on = *left != 0;
+        if goes_on {
+            *left -= 1;
         }
-        unsafe {
-            if anew || (*mark).role == u64::from(role::UNKNOWN) {
-                (*mark).begun_ns = 0;
-                (*mark).role = role.into();
-            }
-        }
-    }
-
-    /// Exports a socket if there is something to say that was not said before. Of a connection on which nothing happens there is
-    /// not, but at times, so that it is not forgotten: not of all of them at once.
-    #[inline(always)]
-    pub fn export_news(meta: Object, tcp: Object) {
-        let mark = get(tcp);
-        if mark.is_null() {
-            export(meta, tcp);
-            return;
-        }
-        let state = TYPED.read::<u8>(tcp, offset!(sock_state)).into();
-        let [segments_in, segments_out] = [offset!(tcp_segs_in), offset!(tcp_segs_out)].map(|at| TYPED.read(tcp, at));
-        let [written, read] = [offset!(tcp_write_seq), offset!(tcp_copied_seq)].map(|at| TYPED.read(tcp, at));
-        let now = [state, segments_in, segments_out, written, read];
-        // Time goes on for who waits: for a connection, for an answer, or to send.
-        let waits = state == state::LISTEN || state == state::SYN_SENT || limit::running(TYPED, tcp) != 0;
-        unsafe {
-            let same = (*mark).told == now;
-            if same && !waits && (*mark).quiet > 0 {
-                (*mark).quiet -= 1;
-                return;
-            }
-            // When its file is full, the kernel asks for the same socket again.
-            if export(meta, tcp) {
-                (*mark).told = now;
-                (*mark).quiet = if same { QUIET_PASSES } else { helpers::bpf_get_prandom_u32() % QUIET_PASSES };
-            }
-        }
-    }
-
-    /// What `iter/bpf_sk_storage_map` hands over.
-    #[repr(C)]
-    struct MarkContext {
-        meta: Object,
-        map: Object,
-        socket: Object,
-        mark: Object,
-    }
-
-    /// Exports every listed socket of which there is news.
-    #[unsafe(no_mangle)]
-    #[unsafe(link_section = "iter/bpf_sk_storage_map")]
-    extern "C" fn iter_listed(context: *mut MarkContext) -> i32 {
-        let (meta, socket) = unsafe { ((*context).meta, (*context).socket) };
-        if let Some(tcp) = tcp_of(socket) {
-            export_news(meta, tcp);
-        }
-        0
+        goes_on
     }
 }
 
-#[cfg(feature = "hash-tasks")]
-mod marks {
-    use crate::kernel::{Listed, Object};
+/// One of the words that user space says.
+#[inline(always)]
+fn word(which: u32) -> u64 {
+    PASS.get_ptr(which).map_or(0, |word| unsafe { *word })
+}
 
-    #[inline(always)]
-    pub fn set(_socket: Object, _listed: Listed) {}
-
-    #[inline(always)]
-    pub fn export_news(meta: Object, tcp: Object) {
-        crate::tcp::export(meta, tcp);
+/// Something may have happened on a socket.
+#[inline(always)]
+pub fn touch(cookie: u64) {
+    if let Some(socket) = SOCKETS.get_ptr_mut(cookie) {
+        put(cookie, socket, pass());
     }
 }
 
-#[cfg(not(feature = "hash-tasks"))]
-pub use marks::get;
-pub use marks::{export_news, set};
+/// For the next pass, once.
+#[inline(always)]
+fn put(cookie: u64, socket: *mut Socket, pass: u32) {
+    unsafe {
+        if (*socket).listed != pass {
+            (*socket).listed = pass;
+            if LISTED.push(Listed { cookie, pass: pass.into() }, 0).is_err() {
+                lost(Lost::Socket);
+            }
+        }
+    }
+}
+
+/// In the state that was told: something had just happened.
+const UNSETTLED: u32 = 1 << 31;
+
+/// Exports a socket if there is something to say that was not said before, and lists it for as long as there may be more.
+/// Whether there was room.
+#[inline(always)]
+pub fn tell<H: Hook>(from: H, tcp: Object, cookie: u64, socket: *mut Socket) -> bool {
+    let state: u32 = from.read::<u8>(tcp, offset!(sock_state)).into();
+    let [segments_in, segments_out] = [offset!(tcp_segs_in), offset!(tcp_segs_out)].map(|at| from.read(tcp, at));
+    let [written, read] = [offset!(tcp_write_seq), offset!(tcp_copied_seq)].map(|at| from.read(tcp, at));
+    let mut now = [state, segments_in, segments_out, written, read];
+    let mut told = unsafe { (*socket).told };
+    // Nobody holds it still while it is read: what was under way then is told once more.
+    let unsettled = told[0] & UNSETTLED != 0;
+    told[0] &= !UNSETTLED;
+    let differs = now.iter().zip(&told).fold(0, |differs, (now, told)| differs | (now ^ told));
+    // Time goes on for who waits: for a connection, for an answer, or to send.
+    let waits = state == state::LISTEN || state == state::SYN_SENT || limit::running(from, tcp) != 0;
+    let word = word(pass::PASS);
+    let goes_on = differs != 0 || waits;
+    if (goes_on || unsettled || word & pass::ALL != 0) && !export(from, tcp, cookie, unsafe { (*socket).owner }) {
+        return false;
+    }
+    if goes_on {
+        now[0] |= UNSETTLED;
+    }
+    unsafe { (*socket).told = now };
+    if goes_on || word & pass::KEEP != 0 {
+        put(cookie, socket, word as u32);
+    }
+    true
+}
+
+/// Sockets that a run looks at, at most.
+const RUN_MAX: u32 = if cfg!(feature = "hash-tasks") { 1 } else { 256 };
+
+/// Looks at listed sockets; what it returns is in [`pass`]. User space runs it, as often as there are more.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp/walk_listed")]
+extern "C" fn walk_listed(_context: *mut c_void) -> i32 {
+    for _ in 0..RUN_MAX {
+        let next = visit();
+        if next != pass::MORE {
+            return next as i32;
+        }
+    }
+    pass::MORE as i32
+}
+
+/// Looks at the first on the list.
+#[cfg_attr(not(feature = "hash-tasks"), unsafe(no_mangle), inline(never))]
+#[cfg_attr(feature = "hash-tasks", inline(always))]
+extern "C" fn visit() -> u32 {
+    if NEWS.query(AVAILABLE) > u64::from(NEWS_BYTES) - 2 * size_of::<SocketRecord>() as u64 {
+        return pass::FULL;
+    }
+    let Ok(Some(Listed { cookie, pass: listed })) = LISTED.pop() else { return pass::DONE };
+    if listed == u64::from(pass()) {
+        // The first that was listed for the next pass.
+        return if LISTED.push(Listed { cookie, pass: listed }, 0).is_ok() { pass::DONE } else { pass::MORE };
+    }
+    // It may have ended. That it is listed anew tells nothing: it may have sent since the pass began.
+    let Some(socket) = SOCKETS.get_ptr_mut(cookie) else { return pass::MORE };
+    let tcp = unsafe { (*socket).address } as Object;
+    if tcp as u64 == cookie || RAW.cookie(tcp) == cookie {
+        tell(RAW, tcp, cookie, socket);
+    }
+    pass::MORE
+}

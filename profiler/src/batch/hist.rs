@@ -1,6 +1,6 @@
 //! Histograms as they travel: sparse, of one of the scales that the kernel programs count in.
 
-use profiler_common::hist::{linear8_bounds, linear32_bounds, log2_bounds};
+use profiler_common::hist::{linear8_bounds, linear32_bounds, linear32_slot, log2_bounds};
 use serde::{Deserialize, Serialize};
 
 /// How slots map to nanoseconds.
@@ -31,6 +31,15 @@ impl Hist {
         Self { scale, slots: Vec::new() }
     }
 
+    /// One value, on the finest scale.
+    #[must_use]
+    pub fn one(ns: u64) -> Self {
+        Self {
+            scale: Scale::Linear32,
+            slots: u16::try_from(linear32_slot(ns)).map(|slot| (slot, 1)).into_iter().collect(),
+        }
+    }
+
     /// The difference of two readings of the kernel's counters, which wrap at 32 bits.
     #[must_use]
     pub fn between(scale: Scale, now: &[u32], before: &[u32]) -> Self {
@@ -46,6 +55,12 @@ impl Hist {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.slots.iter().map(|(_, count)| count).sum()
+    }
+
+    /// What was counted in slots that begin at a value or above.
+    #[must_use]
+    pub fn count_from(&self, ns: u64) -> u64 {
+        self.slots.iter().filter(|(slot, _)| self.bounds(*slot).0 >= ns).map(|(_, count)| count).sum()
     }
 
     /// Adds the counts of another histogram. An empty one takes the other's scale; scales must agree otherwise.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::exchange::spent;
 use profiler_common::hist::{LINEAR8_SLOTS, LINEAR32_SLOTS, LOG2_SLOTS};
 
 use super::column::{Decoder, Encoder, Encoding, Malformed};
 use crate::batch::hist::Scale;
-use crate::batch::{DiskError, Hist, ProcessKey, Slowest, Timestamp};
+use crate::batch::{DiskError, Endpoint, Hist, ProcessKey, Slowest, Spent, SpentParts, TcpMemory, Timestamp};
 
 /// Writes a `T`, or a part of it, as integers and reads it back.
 pub(super) trait Codec<T> {
@@ -196,6 +197,20 @@ impl Value for String {
     }
 }
 
+impl Value for Endpoint {
+    fn put(&self, to: &mut Encoder<'_>) {
+        to.text(&self.to_string());
+    }
+
+    fn get(from: &mut Decoder<'_, '_>) -> Result<Self, Malformed> {
+        match from.text()?.as_str() {
+            // Early captures had this where there was none.
+            "" => Ok(Self::ANY),
+            text => text.parse().map_err(|_| "an end of a connection is no address and port"),
+        }
+    }
+}
+
 impl Value for Timestamp {
     fn put(&self, to: &mut Encoder<'_>) {
         to.int(self.0);
@@ -243,7 +258,53 @@ impl Value for Slowest {
             at: Value::get(from)?,
             socket: Value::get(from)?,
             tid: Value::get(from)?,
+            spent: Spent::default(),
         })
+    }
+}
+
+impl Value for TcpMemory {
+    fn put(&self, to: &mut Encoder<'_>) {
+        self.used_bytes.put(to);
+        self.pressure_bytes.put(to);
+        self.most_bytes.put(to);
+    }
+
+    fn get(from: &mut Decoder<'_, '_>) -> Result<Self, Malformed> {
+        Ok(Self { used_bytes: Value::get(from)?, pressure_bytes: Value::get(from)?, most_bytes: Value::get(from)? })
+    }
+}
+
+/// Where the thread of a [`Slowest`] was, if there is one; this column comes after it.
+pub(super) struct SlowestSpent;
+
+impl Codec<Option<Slowest>> for SlowestSpent {
+    const ENCODING: Encoding = Encoding::Varint;
+
+    fn put(value: &Option<Slowest>, to: &mut Encoder<'_>) {
+        match value.map(|slowest| slowest.spent) {
+            None => {}
+            Some(Spent::Unknown(why)) => to.int(why.into()),
+            Some(Spent::Told(parts)) => {
+                let SpentParts { cpu_ns, runq_wakeup_ns, runq_preempted_ns, throttled_ns, waits } = parts;
+                to.int(spent::TOLD.into());
+                [cpu_ns, runq_wakeup_ns, runq_preempted_ns, throttled_ns].put(to);
+                waits.put(to);
+            }
+        }
+    }
+
+    fn get(value: &mut Option<Slowest>, from: &mut Decoder<'_, '_>) -> Result<(), Malformed> {
+        let Some(slowest) = value else { return Ok(()) };
+        slowest.spent = match u32::get(from)? {
+            spent::TOLD => {
+                let [cpu_ns, runq_wakeup_ns, runq_preempted_ns, throttled_ns] = Value::get(from)?;
+                let waits = Value::get(from)?;
+                Spent::Told(SpentParts { cpu_ns, runq_wakeup_ns, runq_preempted_ns, throttled_ns, waits })
+            }
+            why => Spent::Unknown(why),
+        };
+        Ok(())
     }
 }
 

@@ -27,7 +27,9 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     tables.put(&refs(&batch.partitions));
     tables.put(&refs(&batch.journals));
     tables.put(&refs(&batch.sockets));
+    tables.put(&refs(&batch.time_waits));
     tables.put(&refs(&batch.exchanges));
+    tables.put(&refs(&batch.drops));
     put_host(&mut tables, &batch.host);
     put_facts(&mut tables, &batch.facts);
     tables.finish()
@@ -100,7 +102,9 @@ pub(super) fn decode(from: u64, until: u64, payload: &[u8]) -> Result<Batch, Str
         partitions: tables.rows()?,
         journals: tables.rows()?,
         sockets: tables.rows()?,
+        time_waits: tables.rows()?,
         exchanges: tables.rows()?,
+        drops: tables.rows()?,
         host: HostRow { pressure: pressure(&mut tables)?, disks: disk_stats(&mut tables)?, ..batch.host },
         facts: facts(&mut tables)?,
         ..batch

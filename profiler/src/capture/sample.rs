@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::exchange::spent;
+
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, ExchangeKey, ExchangeRow, Fact,
-    FileKey, Hist, HostRow, JournalRow, Machine, PartitionRow, PathRow, Pressure, ProbeStatus, ProcessFact, ProcessKey,
-    QualityRow, Slowest, SocketRow, SocketTotal, TaskRow, Timestamp,
+    Batch, CallRow, DiskError, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, DropKey, DropRow, Endpoint,
+    ExchangeKey, ExchangeRow, Fact, FileKey, Hist, HostRow, JournalRow, Machine, PartitionRow, PathRow, Pressure,
+    ProbeStatus, ProcessFact, ProcessKey, QualityRow, Slowest, SocketRow, SocketTotal, Spent, SpentParts, TaskRow,
+    TcpMemory, TimeWaitRow, Timestamp,
 };
 
 /// xorshift64*.
@@ -61,6 +64,11 @@ impl Random {
 
     fn text(&mut self) -> String {
         ["", "postgres", "a\nb\0", "naïve ☃", "nginx", "\u{10ffff}"][usize::try_from(self.below(6)).unwrap()].to_owned()
+    }
+
+    fn endpoint(&mut self) -> Endpoint {
+        let texts = ["*", "(other)", "10.0.0.1:80", "[fe80::1]:65535", "[::]:0"];
+        texts[usize::try_from(self.below(5)).unwrap()].parse().unwrap()
     }
 
     fn process(&mut self) -> ProcessKey {
@@ -115,7 +123,13 @@ pub(crate) fn any(random: &mut Random) -> Batch {
         partitions: random.some(any_partition),
         journals: random.some(any_journal),
         sockets: random.some(any_socket),
+        time_waits: random.some(|random| TimeWaitRow {
+            netns: random.int32(),
+            peer: random.endpoint(),
+            count: random.int(),
+        }),
         exchanges: random.some(any_exchange),
+        drops: random.some(any_drop),
         tcp_events: random.ints(),
         host: any_host(random),
         facts: random.some(any_fact),
@@ -129,6 +143,20 @@ pub(crate) fn any(random: &mut Random) -> Batch {
             drain_ns: random.int(),
             notes: random.some(Random::text),
         },
+    }
+}
+
+fn any_drop(random: &mut Random) -> DropRow {
+    DropRow {
+        key: DropKey {
+            reason: random.text(),
+            cookie: random.maybe(Random::int),
+            netns: random.int32(),
+            protocol: random.int32(),
+            local: random.endpoint(),
+        },
+        owner: random.maybe(Random::process),
+        count: random.int(),
     }
 }
 
@@ -298,18 +326,37 @@ fn any_exchange(random: &mut Random) -> ExchangeRow {
             at: Timestamp(random.int()),
             socket: random.int(),
             tid: random.int32(),
+            spent: any_spent(random),
         }),
+        stalls: random.maybe(Random::int),
+        stall_ns: random.int(),
+        stall_rtt_ns: random.int(),
+        stall_socket: random.maybe(Random::int),
+        asked: random.maybe(Random::int),
+        answered: random.int(),
     }
+}
+
+fn any_spent(random: &mut Random) -> Spent {
+    let parts = random.maybe(|random| SpentParts {
+        cpu_ns: random.int(),
+        runq_wakeup_ns: random.int(),
+        runq_preempted_ns: random.int(),
+        throttled_ns: random.int(),
+        waits: random.ints(),
+    });
+    parts.map_or(Spent::Unknown(spent::OTHER_THREAD), Spent::Told)
 }
 
 fn any_socket(random: &mut Random) -> SocketRow {
     SocketRow {
         cookie: random.int(),
         netns: random.int32(),
-        local: random.text(),
-        peer: random.text(),
+        local: random.endpoint(),
+        peer: random.endpoint(),
         state: random.int32(),
         ended: random.flag(),
+        quiet_ns: random.int(),
         owner: random.maybe(Random::process),
         uid: random.int32(),
         opened: random.maybe(|random| Timestamp(random.int())),
@@ -345,6 +392,7 @@ fn any_socket(random: &mut Random) -> SocketRow {
         unsent_bytes: random.maybe(Random::int32),
         timeouts: random.maybe(Random::int),
         recoveries: random.maybe(Random::int),
+        zero_window_ns: random.maybe(Random::int),
     }
 }
 
@@ -367,6 +415,12 @@ fn any_host(random: &mut Random) -> HostRow {
         disks: random.some(|random| (random.int32(), disk(random))).into_iter().collect(),
         memory_available_bytes: random.int(),
         dirty_bytes: random.int(),
+        local_ports: random.maybe(Random::int32),
+        tcp_memory: random.maybe(|random| TcpMemory {
+            used_bytes: random.int(),
+            pressure_bytes: random.int(),
+            most_bytes: random.int(),
+        }),
         refaulted_pages: random.maybe(Random::int),
     }
 }

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use crate::batch::{
-    Batch, CallRow, DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, ExchangeRow, FileKey, Hist, JournalRow,
-    PartitionRow, PathRow, ProcessFact, ProcessKey, Slowest, SocketRow, TaskRow, Timestamp,
+    Batch, CallRow, DiskError, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, DropRow, Endpoint, ExchangeRow, FileKey,
+    Hist, JournalRow, PartitionRow, PathRow, ProcessFact, ProcessKey, Slowest, SocketRow, TaskRow, TcpMemory,
+    TimeWaitRow, Timestamp,
 };
-use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain};
+use crate::capture::codec::{Codec, Delta, HistCounts, HistLength, HistScale, HistSlots, Plain, SlowestSpent};
 use crate::capture::table::columns;
 
 /// Kind of a fact, in the order of [`Batch::facts`]. The facts themselves are in a table for each kind.
@@ -75,6 +76,8 @@ columns! {
         14 => quality.drain_ns: u64 as Plain,
         15 => quality.notes: Vec<String> as Plain,
         16 => host.refaulted_pages: Option<u64> as Plain,
+        17 => host.local_ports: Option<u32> as Plain,
+        18 => host.tcp_memory: Option<TcpMemory> as Plain,
     }
 
     TaskRow = 2 {
@@ -246,8 +249,8 @@ columns! {
     SocketRow = 5 {
         1 => cookie: u64 as Delta,
         2 => netns: u32 as Delta,
-        3 => local: String as Delta,
-        4 => peer: String as Delta,
+        3 => local: Endpoint as Delta,
+        4 => peer: Endpoint as Delta,
         5 => state: u32 as Plain,
         6 => ended: bool as Plain,
         7 => owner: Option<ProcessKey> as Plain,
@@ -283,6 +286,14 @@ columns! {
         37 => timeouts: Option<u64> as Plain,
         38 => recoveries: Option<u64> as Plain,
         39 => accept_ns: Option<u64> as Plain,
+        40 => quiet_ns: u64 as Plain,
+        41 => zero_window_ns: Option<u64> as Plain,
+    }
+
+    TimeWaitRow = 26 {
+        1 => netns: u32 as Delta,
+        2 => peer: Endpoint as Delta,
+        3 => count: u64 as Plain,
     }
 
     ExchangeRow = 23 {
@@ -301,6 +312,23 @@ columns! {
         13 => rtt_ns: u64 as Plain,
         14 => shorter: u64 as Plain,
         15 => slowest: Option<Slowest> as Plain,
+        16 => stalls: Option<u64> as Plain,
+        17 => stall_ns: u64 as Plain,
+        18 => stall_rtt_ns: u64 as Plain,
+        19 => stall_socket: Option<u64> as Plain,
+        20 => asked: Option<u64> as Plain,
+        21 => answered: u64 as Plain,
+        22 => slowest: Option<Slowest> as SlowestSpent,
+    }
+
+    DropRow = 30 {
+        1 => key.reason: String as Delta,
+        2 => key.cookie: Option<u64> as Plain,
+        3 => key.netns: u32 as Delta,
+        4 => key.protocol: u32 as Plain,
+        5 => key.local: Endpoint as Delta,
+        6 => owner: Option<ProcessKey> as Plain,
+        7 => count: u64 as Plain,
     }
 
     PressureRow = 6 {

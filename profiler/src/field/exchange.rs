@@ -2,10 +2,13 @@
 
 use profiler_common::exchange::role;
 
-use super::grid::{Ctx, Field, Grid, Need, OPENS, RECEIVES, SENDS, SOCKETS, field, heaviest_first};
+use super::grid::{
+    Ctx, Field, Grid, Need, OPENS, RECEIVES, SENDS, SOCKETS, SWITCHES, WAKERS, field, heaviest_first, needs,
+};
+use super::tcp::UNTOLD;
 use super::{Scope, Subject, Value};
-use crate::batch::ExchangeKey;
-use crate::model::exchange::ExchangeUse;
+use crate::batch::{ExchangeKey, Slowest};
+use crate::model::exchange::{ExchangeUse, states};
 
 /// One row per role, service or peer, and process.
 pub(super) struct Exchanges;
@@ -88,6 +91,30 @@ const FIELDS: &[Field<Exchanges>] = &[
         |row, _| if row.sum.timed == 0 { Value::None } else { Value::Count(row.sum.shorter) },
     ),
     field(
+        "exchange.nagle_stalls",
+        "STALLS",
+        6,
+        210,
+        "Writes that were held back for 10 ms and more by Nagle's algorithm: they are small, and the peer had not yet \
+         acknowledged a small one before them. Known once something is sent or received after that.",
+        |row, _| row.sum.stalls.map_or(UNTOLD, Value::Count),
+    ),
+    field("exchange.nagle_stall_mean_ns", "STALL", 8, 210, "For how long each of them was held back.", |row, _| {
+        row.sum.stall_ns.checked_div(row.sum.stalls.unwrap_or(0)).map_or(Value::None, Value::Nanos)
+    }),
+    field(
+        "exchange.unanswered",
+        "UNANSW",
+        6,
+        210,
+        "Of queries to a name server over UDP, those that got no answer: datagrams that were sent and not received. Those of \
+         the last moment may still get one.",
+        |row, _| match (row.sum.asked, row.sum.unanswered()) {
+            (Some(0), _) => Value::None,
+            (_, unanswered) => unanswered.map_or(UNTOLD, Value::Count),
+        },
+    ),
+    field(
         "exchange.slowest_connection",
         "SLOWEST ON",
         21,
@@ -96,7 +123,7 @@ const FIELDS: &[Field<Exchanges>] = &[
         |row, ctx| {
             let Some(slowest) = row.sum.slowest else { return Value::None };
             match ctx.model.sockets.get(&slowest.socket) {
-                Some(socket) => Value::Text(socket.row.peer.clone()),
+                Some(socket) => Value::Text(socket.row.peer.to_string()),
                 None => ctx.unknown(SOCKETS, "the connection is no longer kept"),
             }
         },
@@ -104,6 +131,21 @@ const FIELDS: &[Field<Exchanges>] = &[
     field("exchange.slowest_tid", "BY", 7, 180, "Thread that ended the slowest.", |row, _| {
         row.sum.slowest.map_or(Value::None, |slowest| Value::Id(slowest.tid.into()))
     }),
+    needs(
+        SWITCHES,
+        field(
+            "exchange.slowest_spent",
+            "SLOWEST SPENT",
+            44,
+            240,
+            "Where that thread was during the slowest, the longest first: on a CPU, on the run queue, in kinds of waits. Known \
+             if one thread began and ended it; what takes less than 1 % is left out.",
+            |row, ctx| {
+                let Some(slowest) = &row.sum.slowest else { return Value::None };
+                spent_on(slowest).map_or_else(|why| ctx.unknown(WAKERS, why), Value::Text)
+            },
+        ),
+    ),
     field("exchange.slowest_age_ns", "AGO", 7, 180, "Since the slowest ended.", |row, ctx| {
         row.sum.slowest.map_or(Value::None, |slowest| Value::Nanos(ctx.model.time.until.since(slowest.at)))
     }),
@@ -111,6 +153,13 @@ const FIELDS: &[Field<Exchanges>] = &[
         Value::Text(ctx.model.namespace(row.key.netns))
     }),
 ];
+
+/// Where the thread of a slowest exchange was, in words.
+pub(crate) fn spent_on(slowest: &Slowest) -> Result<String, &'static str> {
+    let states = states(slowest)?.into_iter().filter(|(_, ns)| ns.saturating_mul(100) >= slowest.time_ns);
+    let words: Vec<_> = states.map(|(state, ns)| format!("{} {}", state.label, Value::Nanos(ns))).collect();
+    Ok(words.join(", "))
+}
 
 fn think(row: &Exchange<'_>) -> Value {
     let Some(think_ns) = row.sum.think_ns() else { return Value::None };

@@ -100,6 +100,9 @@ pub(super) const SENDS: Need = Need { probe: "sock_send_length", why: "the probe
 pub(super) const RECEIVES: Need = Need { probe: "sock_recv_length", why: "the probe sock_recv_length is missing" };
 pub(super) const RECOVERIES: Need =
     Need { probe: "tcp_cong_state_set", why: "the probe tcp_cong_state_set is missing" };
+pub(super) const FREED: Need = Need { probe: "kfree_skb", why: "the probe kfree_skb is missing" };
+pub(super) const UNQUEUED: Need =
+    Need { probe: "udp_fail_queue_rcv_skb", why: "the probe udp_fail_queue_rcv_skb is missing" };
 pub(super) const ENDS: Need = Need { probe: "tcp_destroy_sock", why: "the probe tcp_destroy_sock is missing" };
 
 /// A table: its metrics, and how its rows are found.

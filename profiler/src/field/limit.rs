@@ -2,8 +2,8 @@
 
 use profiler_common::limit::{HANDSHAKE, LIMIT_NAMES, LIMITS, RECOVERY};
 
-use super::Value;
 use super::grid::{Ctx, Field, Grid, OPENS, RECOVERIES, field, needs};
+use super::{Value, tcp};
 use crate::model::limit::Limits;
 
 /// Narrower terminals have the verdict alone.
@@ -16,6 +16,26 @@ const UNTOLD: &str = "not recorded, or the length of the kernel's clock tick is 
 pub(super) trait Limited {
     /// What limited them; `None` if that is not known.
     fn limits(&self) -> Option<Limits>;
+
+    /// How long their peers' receive windows had no room; `None` if that is not known.
+    fn zero_window_ns(&self) -> Option<u64>;
+}
+
+/// The share of the time without any room in the receive window: a part of that of [`RECEIVE_WINDOW`].
+pub(super) const fn zero_window<G: Grid>() -> Field<G>
+where
+    for<'a> G::Row<'a>: Limited,
+{
+    let doc = "Share of the time in which the peer's receive window had no room for a segment, as a sample per interval: of \
+               RWND, what a larger buffer would not mend.";
+    field("net.zero_window_ratio", "ZWIN", 6, WIDE, doc, get_zero_window::<G>)
+}
+
+fn get_zero_window<G: Grid>(row: &G::Row<'_>, _: &Ctx<'_>) -> Value
+where
+    for<'a> G::Row<'a>: Limited,
+{
+    row.zero_window_ns().map_or(tcp::UNTOLD, |ns| told(row, |limits| Value::ratio(ns, limits.wall_ns())))
 }
 
 /// What limited connections most while they had something to send, and for which share of the time.

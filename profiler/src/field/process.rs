@@ -88,6 +88,18 @@ const FIELDS: &[Field<Processes>] = &[
     needs(
         SWITCHES,
         field(
+            "cpu.stolen_ratio",
+            "STOLEN",
+            6,
+            130,
+            "Time in which threads had a CPU and were not run, because of interrupts or the hypervisor, as a share of \
+         the time of one thread.",
+            |row, ctx| ctx.share(row.usage.stolen_ns()),
+        ),
+    ),
+    needs(
+        SWITCHES,
+        field(
             "cpu.unexplained_ratio",
             "UNEXPL",
             6,

@@ -1,6 +1,7 @@
 //! Tables of connections and listeners.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use profiler_common::limit::{
     APPLICATION, CONGESTION_WINDOW, FLIGHT, HANDSHAKE, PACING, QUEUE, RECEIVE_WINDOW, RECOVERY, SEND_BUFFER,
@@ -13,6 +14,7 @@ use super::grid::{
 };
 use super::limit::{self, Limited};
 use super::{Scope, Subject, Value};
+use crate::batch::{Hist, SocketRow};
 use crate::model::limit::Limits;
 use crate::model::tcp::{Socket, SocketUse, state_name};
 
@@ -26,11 +28,19 @@ pub(super) struct Listeners;
 pub(super) struct SocketView<'a> {
     socket: &'a Socket,
     usage: &'a SocketUse,
+    /// The other end, if that is on this host as well.
+    other: Option<&'a Socket>,
+    /// Of a listener, how long connections waited for it over the window.
+    wait: Hist,
 }
 
 impl Limited for SocketView<'_> {
     fn limits(&self) -> Option<Limits> {
         self.socket.row.limits.map(|_| self.usage.limits)
+    }
+
+    fn zero_window_ns(&self) -> Option<u64> {
+        self.socket.row.zero_window_ns.map(|_| self.usage.zero_window_ns)
     }
 }
 
@@ -38,15 +48,26 @@ impl Limited for SocketView<'_> {
 pub(super) const ROWS: &[Need] = &[SOCKETS, THREADS, OPENS, ENDS];
 
 /// In captures from before it was recorded.
-const UNTOLD: Value = Value::Unknown("not recorded");
+pub(super) const UNTOLD: Value = Value::Unknown("not recorded");
 
 const CONNECTIONS: &[Field<Connections>] = &[
-    field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
-    field("net.peer", "PEER", 0, 0, "Peer's address and port.", |row, _| Value::Text(row.socket.row.peer.clone())),
+    field("net.local", "LOCAL", 21, 100, "Local address and port.", |row, _| {
+        Value::Text(row.socket.row.local.to_string())
+    }),
+    field("net.peer", "PEER", 0, 0, "Peer's address and port.", |row, _| Value::Text(row.socket.row.peer.to_string())),
     field("net.state", "STATE", 10, 130, "TCP state at the end of the interval, as in ss.", |row, _| {
         Value::Text(state_name(row.socket.row.state).into())
     }),
     field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
+    field(
+        "net.peer_owner",
+        "AT PEER",
+        16,
+        150,
+        "Process that holds the other end, where that is on this host. Such a connection has one row on the screen, that of the \
+         end which loses segments, or else had something to send for longer; of a process, its own end.",
+        |row, ctx| row.other.map_or(Value::None, |other| beyond(row.socket, other, ctx)),
+    ),
     needs(
         OPENS,
         field("net.sent_bytes_s", "SENT/s", 7, 0, "Bytes sent per second, repeats included.", |row, ctx| {
@@ -172,6 +193,7 @@ const CONNECTIONS: &[Field<Connections>] = &[
     limit::share::<_, HANDSHAKE>(),
     limit::share::<_, APPLICATION>(),
     limit::share::<_, RECEIVE_WINDOW>(),
+    limit::zero_window(),
     limit::share::<_, SEND_BUFFER>(),
     limit::share::<_, RECOVERY>(),
     limit::share::<_, CONGESTION_WINDOW>(),
@@ -189,6 +211,7 @@ impl Grid for Connections {
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, SocketView<'a>)> {
         let mut rows = sockets(ctx, scope, false);
+        join(ctx, &mut rows, scope.once);
         // Whoever loses segments first, then whoever moves bytes.
         rows.sort_by_cached_key(|(subject, row)| {
             let SocketUse { retransmits, sent_bytes, received_bytes, .. } = *row.usage;
@@ -199,7 +222,9 @@ impl Grid for Connections {
 }
 
 const LISTENERS: &[Field<Listeners>] = &[
-    field("net.local", "LOCAL", 0, 0, "Local address and port.", |row, _| Value::Text(row.socket.row.local.clone())),
+    field("net.local", "LOCAL", 0, 0, "Local address and port.", |row, _| {
+        Value::Text(row.socket.row.local.to_string())
+    }),
     field("net.owner", "OWNER", 16, 0, "Process that holds it.", |row, ctx| owner(row.socket, ctx)),
     field(
         "net.accept_queue",
@@ -229,6 +254,38 @@ const LISTENERS: &[Field<Listeners>] = &[
             Value::Count(row.socket.usage.sum.drops)
         }),
     ),
+    needs(
+        CALLS,
+        field(
+            "net.accepts_s",
+            "ACC/s",
+            7,
+            100,
+            "Connections accepted at its address per second. Not those that operations of io_uring accept.",
+            |row, ctx| match row.wait.count() {
+                // Under lockdown none is known.
+                0 => Value::None,
+                _ => ctx.per_second(ctx.model.accept_wait(&row.socket.row, |accepts| ctx.of(accepts)).count()),
+            },
+        ),
+    ),
+    needs(
+        CALLS,
+        field(
+            "net.accept_p50_ns",
+            "WAIT P50",
+            8,
+            100,
+            "Median time that they were in the queue: established to accepted; over the window, within 1.6 %.",
+            |row, _| Value::quantile(&row.wait, 0.5),
+        ),
+    ),
+    needs(
+        CALLS,
+        field("net.accept_p99_ns", "WAIT P99", 8, 70, "99th percentile of the same.", |row, _| {
+            Value::quantile(&row.wait, 0.99)
+        }),
+    ),
     field("net.netns", "NETNS", 12, 80, "Network namespace.", |row, ctx| {
         Value::Text(ctx.model.namespace(row.socket.row.netns))
     }),
@@ -243,6 +300,9 @@ impl Grid for Listeners {
 
     fn rows<'a>(ctx: &Ctx<'a>, scope: &Scope) -> Vec<(Subject, SocketView<'a>)> {
         let mut rows = sockets(ctx, scope, true);
+        for (_, row) in &mut rows {
+            row.wait = ctx.model.accept_wait(&row.socket.row, |accepts| &accepts.sum);
+        }
         heaviest_first(&mut rows, |row| row.socket.usage.sum.drops * 1_000 + u64::from(row.socket.row.accept_queue));
         rows
     }
@@ -254,14 +314,48 @@ fn sockets<'a>(ctx: &Ctx<'a>, scope: &Scope, listeners: bool) -> Vec<(Subject, S
         socket.is_listener() == listeners && scope.process.is_none_or(|process| socket.row.owner == Some(process))
     };
     let all = ctx.model.sockets.iter().filter(|(_, socket)| wanted(socket));
-    all.map(|(cookie, socket)| (Subject::Socket(*cookie), SocketView { socket, usage: socket.usage.of(window) }))
-        .collect()
+    let view =
+        |socket: &'a Socket| SocketView { socket, usage: socket.usage.of(window), other: None, wait: Hist::default() };
+    all.map(|(cookie, socket)| (Subject::Socket(*cookie), view(socket))).collect()
+}
+
+/// Finds the other ends, where those are on this host, and leaves one row of two.
+fn join<'a>(ctx: &Ctx<'a>, rows: &mut Vec<(Subject, SocketView<'a>)>, once: bool) {
+    let mut ends = HashMap::<_, Vec<&Socket>>::new();
+    for socket in ctx.model.sockets.values() {
+        ends.entry((socket.row.local, socket.row.peer)).or_default().push(socket);
+    }
+    // The same addresses may be used in several namespaces: who is meant is known only if there is but one.
+    let only = |from, to| ends.get(&(from, to)).filter(|found| found.len() == 1).map(|found| found[0]);
+    for (_, row) in rows.iter_mut() {
+        let SocketRow { local, peer, netns, .. } = row.socket.row;
+        let is_near = |other: &&Socket| other.row.netns == netns || !local.is_loopback();
+        row.other = only(local, peer).and_then(|_| only(peer, local)).filter(is_near);
+    }
+    let weight = |socket: &Socket| {
+        let SocketUse { retransmits, limits, .. } = &socket.usage.sum;
+        (*retransmits, limits.busy_ns(), socket.row.local.port, socket.row.cookie)
+    };
+    if once {
+        rows.retain(|(_, row)| row.other.is_none_or(|other| weight(row.socket) >= weight(other)));
+    }
 }
 
 fn owner(socket: &Socket, ctx: &Ctx<'_>) -> Value {
     match socket.row.owner {
         Some(key) => ctx.comm(key),
         None => ctx.unknown(HOLDERS, "nobody was seen holding it"),
+    }
+}
+
+/// Who is at the other end, and in which namespace if that is another one.
+fn beyond(socket: &Socket, other: &Socket, ctx: &Ctx<'_>) -> Value {
+    let there = other.row.netns;
+    match owner(other, ctx) {
+        Value::Text(comm) if there != socket.row.netns => {
+            Value::Text(format!("{comm} in {}", ctx.model.namespace(there)))
+        }
+        near => near,
     }
 }
 

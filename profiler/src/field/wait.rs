@@ -1,6 +1,6 @@
 //! Table of waits: what each process is held up by, on which object, and who ends the wait.
 
-use profiler_common::wait::{NAMES, Wait};
+use profiler_common::wait::{Class, NAMES, Wait};
 
 use super::grid::{Ctx, Field, Grid, Need, SWITCHES, THREADS, WAKERS, field, heaviest_first, needs};
 use super::{Scope, Subject, Value};
@@ -105,7 +105,8 @@ impl Grid for Waits {
         let mut rows = Vec::new();
         for (process, of) in scope.processes(ctx.model) {
             let (usage, looks) = (ctx.of(&of.usage), &of.looks.sum);
-            let held = (0u32..).zip(&NAMES).zip(usage.waits).filter(|((_, kind), ns)| !kind.idle && *ns > 0);
+            let held =
+                (0u32..).zip(&NAMES).zip(usage.waits).filter(|((_, kind), ns)| kind.class == Class::Wait && *ns > 0);
             for ((code, kind), ns) in held {
                 let all = looks.count(code);
                 let mut row = |object: Object, looks: u64| {

@@ -1,16 +1,17 @@
 //! Findings about disks: is the device slow, or is it asked for too much at once?
 //!
 //! A claim compares two measured numbers; if either is missing there is no claim. Victims are processes that wait for storage,
-//! but no longer than the device worked: for reads, on requests of their own. A write may wait for those of others.
+//! but no longer than the device worked: for reads, on requests of their own. A write may wait for those of others. Who waits for
+//! completions of `io_uring` or libaio, waits for its own.
+
+mod place;
 
 use profiler_common::disk::op;
 use profiler_common::wait;
 
-use super::{
-    Detector, Finding, VOLUME_MIN, losers, named, nanos, per_second, percent, ratio, severity, users, victims,
-};
-use crate::batch::ProcessKey;
-use crate::field::{Subject, Value};
+use self::place::{Place, of_each};
+use super::{Detector, Finding, VOLUME_MIN, losers, nanos, per_second, percent, ratio, users, victims};
+use crate::field::Value;
 use crate::model::Model;
 use crate::model::disk::{Disk, DiskUse, op_name};
 use crate::model::file::{FileUse, storage};
@@ -34,10 +35,6 @@ const FLUSH_TO_WRITE_MIN: u64 = 5;
 const FLUSH_P50_MIN_NS: u64 = 1_000_000;
 /// No flash takes longer, whatever its writes take.
 const FLUSH_P50_MAX_NS: u64 = 10_000_000;
-/// Processes to name as those for whom a device works.
-const OWNERS_MAX: usize = 3;
-/// Our count of requests and that of `/proc/diskstats` may differ by those under way at either end of the window.
-const COUNT_SLACK: f64 = 0.2;
 
 /// For both times of a request, and for those who wait.
 const PROBES: &[&str] = &["block_rq_issue", "block_rq_complete", "sched_switch", "sys_exit"];
@@ -102,76 +99,36 @@ fn queueing(model: &Model) -> Vec<Finding> {
     of_each(model, &[op::READ, op::WRITE], queueing_op)
 }
 
-/// A device, and one of its operations.
-type Place<'a> = (u32, &'a Disk, u32);
-
-/// What is found of each device and operation.
-fn of_each(model: &Model, operations: &[u32], find: fn(&Model, Place<'_>) -> Option<Finding>) -> Vec<Finding> {
-    let places = model.disks.iter().flat_map(|(device, disk)| operations.iter().map(move |op| (*device, disk, *op)));
-    places.filter_map(|place| find(model, place)).collect()
-}
-
-/// A finding, but for its claim, evidence and advice. `share` is of the losers' time, as far as it is lost to what is claimed.
-fn at_place(
-    model: &Model,
-    id: &'static str,
-    (device, disk, operation): Place<'_>,
-    losers: &[(ProcessKey, f64)],
-    share: f64,
-    mut rejected: Vec<String>,
-) -> Option<Finding> {
-    let (worst, lost) = *losers.first()?;
-    reject_run_queue(model, worst, &mut rejected);
-    let impact = lost * share;
-    Some(Finding {
-        id,
-        severity: severity(impact),
-        subject: disk.name(device),
-        at: Subject::Disk(device, operation),
-        claim: String::new(),
-        victims: named(model, losers, "waiting for storage"),
-        impact,
-        evidence: Vec::new(),
-        witness: witness(disk, operation),
-        rejected,
-        advice: "",
-    })
-}
-
 fn queueing_op(model: &Model, place: Place<'_>) -> Option<Finding> {
-    let (device, disk, operation) = place;
+    let Place { device, disk, operation } = place;
     let usage = &disk.ops.get(operation as usize)?.sum;
     let (queue_ns, device_ns) = (usage.queue.quantile(0.99)?, usage.service.quantile(0.99)?);
     let slow = queue_ns > QUEUE_TO_DEVICE_MIN * device_ns && queue_ns > QUEUE_P99_MIN_NS;
-    if usage.queue.count() < VOLUME_MIN || !slow || !counts_agree(disk, operation) {
+    if usage.queue.count() < VOLUME_MIN || !slow || !place.counts_agree() {
         return None;
     }
-    let losers = victims(model, |key, process| waits_ns(model, process, operation).min(most_ns(place, key)));
+    let losers = victims(model, |key, process| place.lost_ns(key, process, place.waits_ns(model, process)));
     let share = ratio(usage.queue_ns, usage.request_ns());
     let busy = disk.stat_known.then(|| Disk::busy_ratio(&disk.stat.sum, model.time.window_ns)).flatten();
     let mut rejected = vec![format!("slow device: 99 % of requests are served within {}", nanos(device_ns))];
     if let Some(busy) = busy.filter(|busy| *busy < BUSY_MIN) {
         rejected.push(format!("saturated device: it is idle for {} of the time", percent(1.0 - busy)));
     }
-    let found = at_place(model, QUEUEING.id, place, &losers, share, rejected)?;
+    let evidence = [
+        format!(
+            "queue time p99 {}, device time p99 {}",
+            Value::quantile(&usage.queue, 0.99),
+            Value::quantile(&usage.service, 0.99)
+        ),
+        format!("{} of all request time, {}, passed in the queue", percent(share), nanos(usage.request_ns())),
+        format!("{} requests, {:.0}/s", usage.requests, per_second(usage.requests, model.time.window_ns)),
+    ];
+    let found = place.found(model, QUEUEING.id, &losers, share, evidence, rejected)?;
     Some(Finding {
         claim: format!(
             "{} requests to {} wait in the queue, not for the device",
             op_name(operation),
             disk.name(device)
-        ),
-        evidence: evidence(
-            model,
-            place,
-            [
-                format!(
-                    "queue time p99 {}, device time p99 {}",
-                    Value::quantile(&usage.queue, 0.99),
-                    Value::quantile(&usage.service, 0.99)
-                ),
-                format!("{} of all request time, {}, passed in the queue", percent(share), nanos(usage.request_ns())),
-                format!("{} requests, {:.0}/s", usage.requests, per_second(usage.requests, model.time.window_ns)),
-            ],
         ),
         advice: "lower the concurrency of the busiest writer or give it a lower I/O weight; use scheduler `none` on \
                  NVMe; raise `nr_requests` only if the device has room",
@@ -194,29 +151,29 @@ fn saturated_disk(model: &Model, device: u32, disk: &Disk) -> Option<Finding> {
         return None;
     }
     let worst = (0..).zip(&disk.ops).max_by_key(|(_, usage)| usage.sum.device_ns).map(|(op, _)| op)?;
-    if !counts_agree(disk, worst) {
+    let place = Place { device, disk, operation: worst };
+    if !place.counts_agree() {
         return None;
     }
-    let losers = victims(model, |_, process| storage([process], &model.calls).blocked_ns());
+    let losers = victims(model, |key, process| {
+        let own_ns = (0..).zip(&disk.ops).map(|(operation, _)| Place { operation, ..place }.own_ns(key)).sum();
+        storage([process], &model.calls).blocked_ns() + process.usage.sum.waits[wait::ASYNC as usize].min(own_ns)
+    });
     let share = ratio(device_ns, queue_ns + device_ns);
     let service = Value::quantile(&disk.done(worst)?.service, 0.99);
     let rejected = vec![format!("queueing before the device: only {} of request time", percent(1.0 - share))];
-    let found = at_place(model, SATURATED.id, (device, disk, worst), &losers, share, rejected)?;
+    let evidence = [
+        format!("{depth:.1} requests queued or in flight on average"),
+        format!("device time p99 {service} ({})", op_name(worst)),
+        format!(
+            "{:.0} requests/s, {:#}",
+            per_second(requests, window_ns),
+            Value::BytesPerSecond(per_second(sum(|usage| usage.bytes), window_ns)),
+        ),
+    ];
+    let found = place.found(model, SATURATED.id, &losers, share, evidence, rejected)?;
     Some(Finding {
         claim: format!("{} is never idle and has {depth:.1} requests at once", disk.name(device)),
-        evidence: evidence(
-            model,
-            (device, disk, worst),
-            [
-                format!("{depth:.1} requests queued or in flight on average"),
-                format!("device time p99 {service} ({})", op_name(worst)),
-                format!(
-                    "{:.0} requests/s, {:#}",
-                    per_second(requests, window_ns),
-                    Value::BytesPerSecond(per_second(sum(|usage| usage.bytes), window_ns)),
-                ),
-            ],
-        ),
         witness: Some(format!("/proc/diskstats: busy {} of the time", percent(busy))),
         advice: "cut or spread the demand of the processes at the top of the file table, move one of them to another \
                  device, or use a faster one",
@@ -229,12 +186,12 @@ fn one_by_one(model: &Model) -> Vec<Finding> {
 }
 
 fn one_by_one_op(model: &Model, place: Place<'_>) -> Option<Finding> {
-    let (device, disk, operation) = place;
+    let Place { device, disk, operation } = place;
     let usage = &disk.ops.get(operation as usize)?.sum;
     let (all_ns, busy_ns) = (disk.ops.iter().map(|usage| usage.sum.request_ns()).sum(), disk.stat.sum.busy_ns);
     let (depth, mean_ns) = (ratio(all_ns, busy_ns), usage.latency()?.mean_ns()?);
     let alone = busy_ns > 0 && depth <= DEPTH_ONE_MAX && usage.queue_ns <= usage.device_ns;
-    if usage.requests < VOLUME_MIN || !alone || !counts_agree(disk, operation) {
+    if usage.requests < VOLUME_MIN || !alone || !place.counts_agree() {
         return None;
     }
     // Syncs are not meant, nor whom dirty throttling pauses in a write: others wrote that much.
@@ -244,7 +201,7 @@ fn one_by_one_op(model: &Model, place: Place<'_>) -> Option<Finding> {
     };
     let lost_ns = |key, process: &Process| {
         let in_calls_ns = calls_ns(&storage([process], &model.calls));
-        in_calls_ns.min(process.usage.sum.waits[state as usize]).min(most_ns(place, key))
+        place.lost_ns(key, process, in_calls_ns.min(process.usage.sum.waits[state as usize]))
     };
     let losers = losers(model, users(model), ONE_BY_ONE_SHARE_MIN, lost_ns);
     let queued = percent(ratio(usage.queue_ns, usage.request_ns()));
@@ -252,22 +209,18 @@ fn one_by_one_op(model: &Model, place: Place<'_>) -> Option<Finding> {
         format!("queueing before the device: only {queued} of request time"),
         "saturated device: one request at a time is the least that it can have".into(),
     ];
-    let found = at_place(model, ONE_BY_ONE.id, place, &losers, 1.0, rejected)?;
     let op = op_name(operation);
+    let evidence = [
+        format!("{depth:.1} requests at once while the device is busy"),
+        format!(
+            "{:.0} {op} requests/s of {} each on average",
+            per_second(usage.requests, model.time.window_ns),
+            nanos(mean_ns)
+        ),
+    ];
+    let found = place.found(model, ONE_BY_ONE.id, &losers, 1.0, evidence, rejected)?;
     Some(Finding {
         claim: format!("{} gets one {op} at a time: who asks waits for each before the next", disk.name(device)),
-        evidence: evidence(
-            model,
-            place,
-            [
-                format!("{depth:.1} requests at once while the device is busy"),
-                format!(
-                    "{:.0} {op} requests/s of {} each on average",
-                    per_second(usage.requests, model.time.window_ns),
-                    nanos(mean_ns)
-                ),
-            ],
-        ),
         advice: "ask for more at once: more threads, io_uring or libaio with a queue, readahead or larger requests; \
                  where each has to wait for the one before, only a faster device helps",
         ..found
@@ -279,105 +232,33 @@ fn slow_flush(model: &Model) -> Vec<Finding> {
 }
 
 fn slow_flush_op(model: &Model, place: Place<'_>) -> Option<Finding> {
-    let (device, disk, operation) = place;
+    let Place { device, disk, operation } = place;
     let p50 = |op: u32| disk.ops.get(op as usize)?.sum.service.quantile(0.5);
     let (usage, flush_ns, write_ns) = (&disk.ops.get(operation as usize)?.sum, p50(operation)?, p50(op::WRITE));
     let slower = write_ns.is_some_and(|write_ns| flush_ns > FLUSH_TO_WRITE_MIN * write_ns);
     let slow = flush_ns > FLUSH_P50_MAX_NS || slower && flush_ns > FLUSH_P50_MIN_NS;
-    if usage.service.count() < VOLUME_MIN || !slow || !counts_agree(disk, operation) {
+    if usage.service.count() < VOLUME_MIN || !slow || !place.counts_agree() {
         return None;
     }
-    let losers = victims(model, |key, process| waits_ns(model, process, operation).min(most_ns(place, key)));
+    let losers = victims(model, |key, process| place.lost_ns(key, process, place.waits_ns(model, process)));
     let slow_writes = write_ns.filter(|_| slower);
     let slow_writes = slow_writes.map(|ns| format!("slow writes: half of them are served within {}", nanos(ns)));
-    let found = at_place(model, SLOW_FLUSH.id, place, &losers, 1.0, slow_writes.into_iter().collect())?;
+    let evidence = [
+        format!("device time of flushes p50 {}", Value::quantile(&usage.service, 0.5)),
+        format!(
+            "{} flushes, {:.0}/s, {} in all",
+            usage.requests,
+            per_second(usage.requests, model.time.window_ns),
+            nanos(usage.request_ns())
+        ),
+    ];
+    let found = place.found(model, SLOW_FLUSH.id, &losers, 1.0, evidence, slow_writes.into_iter().collect())?;
     Some(Finding {
         claim: format!("{} is slow to flush its cache", disk.name(device)),
-        evidence: evidence(
-            model,
-            place,
-            [
-                format!("device time of flushes p50 {}", Value::quantile(&usage.service, 0.5)),
-                format!(
-                    "{} flushes, {:.0}/s, {} in all",
-                    usage.requests,
-                    per_second(usage.requests, model.time.window_ns),
-                    nanos(usage.request_ns())
-                ),
-            ],
-        ),
         advice: "use a device with power-loss protection, which has nothing to flush, or a better tier of a cloud \
                  volume; sync less often (see S1)",
         ..found
     })
-}
-
-/// Evidence, with whom the requests are for, and what it cannot tell where several devices are in use.
-fn evidence<const N: usize>(model: &Model, place: Place<'_>, lines: [String; N]) -> Vec<String> {
-    let used = |disk: &&Disk| disk.ops.iter().any(|usage| usage.sum.requests > 0);
-    let used = model.disks.values().filter(used).count();
-    let unclear = || format!("{used} devices had requests; who waits for which is not recorded");
-    let unclear = (used > 1 && place.2 != op::READ).then(unclear);
-    lines.into_iter().chain(owners(model, place)).chain(unclear).collect()
-}
-
-/// For whom most of the work on an operation is.
-fn owners(model: &Model, (_, disk, operation): Place<'_>) -> Option<String> {
-    let mut owners: Vec<_> = disk.owners_of(operation).map(|(key, usage)| (usage.request_ns(), key)).collect();
-    owners.sort_unstable_by(|a, b| b.cmp(a));
-    let all_ns = disk.done(operation).map_or(0, DiskUse::request_ns);
-    let name = |(ns, key): &(u64, ProcessKey)| format!("{} {}", model.label(*key), percent(ratio(*ns, all_ns)));
-    let names: Vec<_> = owners.iter().take(OWNERS_MAX).map(name).collect();
-    (!names.is_empty()).then(|| format!("time of {} requests by owner: {}", op_name(operation), names.join(", ")))
-}
-
-/// How long a process can have waited for an operation.
-fn most_ns((_, disk, operation): Place<'_>, process: ProcessKey) -> u64 {
-    let all_ns = || disk.done(operation).map_or(0, DiskUse::request_ns);
-    let mut owners = disk.owners_of(operation).peekable();
-    // Without owners they are not known.
-    if operation != op::READ || owners.peek().is_none() {
-        return all_ns();
-    }
-    owners.find(|(key, _)| *key == process).map_or(0, |(_, usage)| usage.request_ns())
-}
-
-/// Blocked time in calls that an operation can hold up.
-fn waits_ns(model: &Model, process: &Process, operation: u32) -> u64 {
-    let usage = storage([process], &model.calls);
-    match operation {
-        op::READ => usage.read_blocked_ns,
-        op::FLUSH => usage.sync_blocked_ns,
-        _ => usage.write_blocked_ns + usage.sync_blocked_ns,
-    }
-}
-
-/// The kernel counts the same requests; unless it does, something is wrong with our numbers. True where it cannot say.
-fn counts_agree(disk: &Disk, operation: u32) -> bool {
-    let (Some(ours), Some(theirs)) = counts(disk, operation) else { return true };
-    let (ours, theirs) = (ours as f64, theirs as f64);
-    !disk.stat_known || (ours - theirs).abs() <= COUNT_SLACK * ours.max(theirs)
-}
-
-fn counts(disk: &Disk, operation: u32) -> (Option<u64>, Option<u64>) {
-    let ours = disk.ops.get(operation as usize).map(|usage| usage.sum.requests);
-    (ours, disk.stat.sum.requests.get(operation as usize).copied())
-}
-
-fn witness(disk: &Disk, operation: u32) -> Option<String> {
-    let (ours, theirs) = counts(disk, operation);
-    let (ours, theirs) = (ours?, theirs.filter(|_| disk.stat_known)?);
-    Some(format!("/proc/diskstats: {theirs} {} requests, we counted {ours}", op_name(operation)))
-}
-
-/// The victim gets a CPU soon after it is woken, so it is not the run queue that makes storage look slow.
-pub(super) fn reject_run_queue(model: &Model, victim: ProcessKey, rejected: &mut Vec<String>) {
-    let Some(process) = model.processes.get(&victim) else { return };
-    let usage = &process.usage.sum;
-    let share = ratio(usage.runq_wakeup_ns, usage.blocked_ns + usage.runq_ns());
-    if share < super::task::RUNQ_SHARE_MIN {
-        rejected.push(format!("waiting for a CPU: {} of what {} waits", percent(share), model.label(victim)));
-    }
 }
 
 #[cfg(test)]
@@ -386,6 +267,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{Batch, DiskKey, DiskOwnerRow, DiskStat};
+    use crate::field::Subject;
     use crate::finding::Severity;
     use crate::model::Window;
     use crate::model::fixture::{
@@ -513,6 +395,25 @@ mod tests {
         let mut paused = reader(800, MS, SECOND * 8 / 10);
         paused.tasks[0].waits.swap(wait::DISK_READ as usize, wait::OTHER as usize);
         assert_eq!(found(paused), [] as [&str; 0], "of no device");
+    }
+
+    /// The same with libaio or `io_uring`.
+    fn asks_ahead(told: Batch, own_ns: u64) -> Vec<&'static str> {
+        let mut told = Batch { calls: Vec::new(), ..told };
+        told.tasks[0].waits = Default::default();
+        told.tasks[0].waits[wait::ASYNC as usize] = 800 * MS;
+        let (requests, key) = (1_000, DiskKey { device: SDA, op: op::READ });
+        told.disk_owners =
+            vec![DiskOwnerRow { key, process: process(7), requests, device_ns: own_ns, ..DiskOwnerRow::default() }];
+        found(told)
+    }
+
+    #[test]
+    fn who_waits_for_completions_waits_for_its_own_requests() {
+        assert_eq!(asks_ahead(reader(800, MS, SECOND * 8 / 10), 800 * MS), ["S11"]);
+        assert_eq!(asks_ahead(told(MS, 20 * MS, 1_000, SECOND), 20 * SECOND), ["S8"]);
+        assert_eq!(asks_ahead(told(4 * MS, MS / 2, 1_000, SECOND / 2), 4 * SECOND), ["S9"]);
+        assert_eq!(asks_ahead(told(4 * MS, MS / 2, 1_000, SECOND / 2), MS), [] as [&str; 0], "of a network");
     }
 
     /// A process that waits for each of 80 flushes, beside writes of 0.3 ms.

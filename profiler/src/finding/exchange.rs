@@ -8,7 +8,7 @@ use profiler_common::wait;
 
 use super::{Detector, Finding, Member, losers, named, nanos, percent, ratio, severity, users};
 use crate::batch::{ExchangeKey, ProcessKey};
-use crate::field::{Subject, Value};
+use crate::field::{Subject, Value, spent_on};
 use crate::model::Model;
 use crate::model::exchange::ExchangeUse;
 use crate::model::syscall::{CallUse, kind_of};
@@ -83,7 +83,7 @@ fn thinking_of(model: &Model, member: Member<'_>, peers: &[(&ExchangeKey, &Excha
         ),
         victims: named(model, &victims, "while the peer thinks"),
         impact,
-        evidence: evidence(model, usage, think_ns(usage), waits),
+        evidence: evidence(model, peer, usage, think_ns(usage), waits),
         witness: None,
         rejected: vec![
             format!("the way: a round trip is {} of the wait", percent(ratio(usage.rtt_ns, usage.time_ns))),
@@ -97,12 +97,19 @@ fn thinking_of(model: &Model, member: Member<'_>, peers: &[(&ExchangeKey, &Excha
     })
 }
 
-fn evidence(model: &Model, usage: &ExchangeUse, think_ns: u64, waits: &[u64]) -> Vec<String> {
+fn evidence(model: &Model, peer: &ExchangeKey, usage: &ExchangeUse, think_ns: u64, waits: &[u64]) -> Vec<String> {
     let each = |total_ns: u64, count: u64| nanos(total_ns.checked_div(count).unwrap_or(0));
     let [receive, send, connect] = [wait::RECEIVE, wait::SEND, wait::CONNECT].map(|kind| nanos(waits[kind as usize]));
     let slowest = usage.slowest.map(|slowest| {
-        let on = model.sockets.get(&slowest.socket).map_or("?", |socket| socket.row.local.as_str());
+        let on =
+            model.sockets.get(&slowest.socket).map_or_else(|| "?".to_owned(), |socket| socket.row.local.to_string());
         format!("slowest {}, on the connection of {on}, by thread {}", nanos(slowest.time_ns), slowest.tid)
+    });
+    let there = answering(model, peer).and_then(|here| Some((here, model.exchanges[here].sum.slowest?)));
+    let there = there.map(|(here, slowest)| {
+        let spent = spent_on(&slowest).unwrap_or_else(|why| format!("? ({why})"));
+        let (owner, time) = (model.label(here.process), nanos(slowest.time_ns));
+        format!("slowest answer of {owner} {time}, by thread {}: {spent}", slowest.tid)
     });
     let mut evidence = vec![
         format!(
@@ -115,21 +122,26 @@ fn evidence(model: &Model, usage: &ExchangeUse, think_ns: u64, waits: &[u64]) ->
         ),
         format!("blocked in TCP receive {receive}, send {send}, connect {connect}"),
     ];
-    evidence.extend(slowest);
+    evidence.extend(slowest.into_iter().chain(there));
     evidence
 }
 
 /// Where the peer is, as far as we see. Hosts have many a local address of the same name, one in each namespace.
 fn whose(model: &Model, peer: &ExchangeKey) -> String {
+    match answering(model, peer) {
+        Some(here) => format!("which is {} on this host", model.label(here.process)),
+        None => "not on our host".to_owned(),
+    }
+}
+
+/// The exchanges of who answers for a peer, if that is on this host.
+fn answering<'a>(model: &'a Model, peer: &ExchangeKey) -> Option<&'a ExchangeKey> {
     let is_local = ["127.", "[::1]"].iter().any(|begin| peer.endpoint.starts_with(begin));
     let answers = |key: &&ExchangeKey| {
         let reachable = !is_local || key.netns == peer.netns;
         key.role == role::SERVER && key.endpoint == peer.endpoint && reachable
     };
-    match model.exchanges.keys().find(answers) {
-        Some(here) => format!("which is {} on this host", model.label(here.process)),
-        None => "not on our host".to_owned(),
-    }
+    model.exchanges.keys().find(answers)
 }
 
 #[cfg(test)]
@@ -181,6 +193,9 @@ mod tests {
         let asks = requests_to(process(7), DATABASE, 90, 10 * MS, MS / 2);
         let findings = told(vec![answers(process(9), DATABASE, 90, 9 * MS), asks]);
         assert!(findings[0].claim.contains("which is postgres (9) on this host"), "{findings:?}");
+        let slowest =
+            "slowest answer of postgres (9) 9.0 ms, by thread 9: disk read 6.8 ms, CPU, user or kernel 2.2 ms";
+        assert_eq!(findings[0].evidence[3], slowest);
     }
 
     #[test]

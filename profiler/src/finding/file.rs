@@ -4,7 +4,7 @@ use profiler_common::disk::op;
 
 use std::slice::from_ref;
 
-use super::disk::reject_run_queue;
+use super::task::reject_run_queue;
 use super::{
     Detector, Finding, Member, VICTIM_SHARE_MIN, VOLUME_MIN, by_name, bytes, label, losers, named, nanos, per_second,
     percent, ratio, severity, users,

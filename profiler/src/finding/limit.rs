@@ -9,7 +9,7 @@ use profiler_common::limit::{
 
 use super::tcp::SOCKET_NEEDS;
 use super::{Detector, Finding, LOST_MIN_NS, VICTIM_SHARE_MIN, VOLUME_MIN, bytes, nanos, percent, ratio, severity};
-use crate::batch::ProcessKey;
+use crate::batch::{Address, ProcessKey};
 use crate::field::{Subject, Value};
 use crate::model::Model;
 use crate::model::bound::OTHER_SOCKET;
@@ -20,6 +20,8 @@ use crate::model::tcp::Socket;
 const SHARE_MIN: f64 = 0.2;
 /// Whoever sends all that it can is limited by the way for most of the time.
 const WAY_SHARE_MIN: f64 = 0.5;
+/// Whoever reads at once never closes its window; who does not, may have opened it a little when somebody looks.
+const OPEN_SHARE_MIN: f64 = 0.9;
 /// With a round trip this many times longer than the least, most of it is spent in queues.
 const QUEUED_MIN: u32 = 2;
 
@@ -27,7 +29,7 @@ pub(super) const SLOW_RECEIVER: Detector = Detector {
     id: "N4",
     title: "slow receiver",
     doc: "For more than 20 % of the time in which a connection had something to send, the peer's receive window had no \
-          room: its application does not read as fast.",
+          room: its application does not read as fast, or its receive buffer holds less than the path.",
     check: |model| found(model, &RECEIVER),
     needs: SOCKET_NEEDS,
     explains: &[],
@@ -85,7 +87,12 @@ const RECEIVER: Rule = Rule {
     share_min: SHARE_MIN,
     without: &[],
     say: |model, held| {
-        let reader = reader(model, held.worst().1).unwrap_or_else(|| held.host.to_owned());
+        let reader = reader(model, held.worst().1).unwrap_or_else(|| held.host.to_string());
+        if held.open_share().is_some_and(|share| share > OPEN_SHARE_MIN) {
+            let advice = "let the receive buffer of the peer grow: no SO_RCVBUF, and the greatest of net.ipv4.tcp_rmem \
+                          there above the rate that is wanted times the round-trip time";
+            return (format!("{reader} reads at once, but its receive window is less than the path holds"), advice);
+        }
         let advice = "find out why the application of the peer does not read (where do its threads wait, on that host?); \
                       only if it reads at once is its receive buffer too small: net.ipv4.tcp_rmem, and no SO_RCVBUF";
         (format!("{reader} reads more slowly than {} sends", held.owner(model)), advice)
@@ -134,7 +141,7 @@ const WAY: Rule = Rule {
 
 /// Connections of one process to one host that the same limits.
 struct Held<'a> {
-    host: &'a str,
+    host: Address,
     owner: Option<ProcessKey>,
     /// By how long they were held, the longest first.
     sockets: Vec<(u64, &'a Socket)>,
@@ -147,14 +154,23 @@ impl<'a> Held<'a> {
     }
 
     fn owner(&self, model: &Model) -> String {
-        self.owner.map_or_else(|| "an unknown process".into(), |key| model.label(key))
+        super::owner(model, self.owner)
+    }
+
+    /// Share of the time limited by the receive window in which there was room for a segment nonetheless: all that fits is under
+    /// way. `None` if that is not known.
+    fn open_share(&self) -> Option<f64> {
+        let zero_window_ns =
+            |(_, socket): &(u64, &Socket)| socket.row.zero_window_ns.map(|_| socket.usage.sum.zero_window_ns);
+        let closed_ns: u64 = self.sockets.iter().map(zero_window_ns).sum::<Option<u64>>()?;
+        Some(1.0 - ratio(closed_ns, self.limits.0[RECEIVE_WINDOW]))
     }
 }
 
 fn found(model: &Model, rule: &Rule) -> Vec<Finding> {
     let mut groups = BTreeMap::<_, Vec<_>>::new();
     for (cookie, socket) in connections(model).filter(|(_, socket)| rule.holds(socket)) {
-        let key = (socket.row.netns, socket.peer_host(), socket.row.owner);
+        let key = (socket.row.netns, socket.row.peer.address, socket.row.owner);
         groups.entry(key).or_default().push((cookie, socket));
     }
     let held = groups.into_iter().map(|((_, host, owner), mut sockets)| {
@@ -318,9 +334,16 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_is_never_closed_is_small() {
+        let claim = |zero_window_ns| only(SocketRow { zero_window_ns, ..held(&[(RECEIVE_WINDOW, 1_000)]) }).claim;
+        assert!(claim(Some(99_000_000)).contains("reads at once"));
+        assert!([Some(100_000_000), None].map(claim).iter().all(|claim| claim.contains("reads more slowly")));
+    }
+
+    #[test]
     fn who_is_at_the_other_end_of_this_host_is_named() {
         let row = held(&[(RECEIVE_WINDOW, 1_000)]);
-        let (local, peer) = (row.peer.clone(), row.local.clone());
+        let (local, peer) = (row.peer, row.local);
         let other = SocketRow { local, peer, ..connection(2, process(8), 100, 0) };
         let findings = super::super::all(&told(vec![row, other]));
         assert_eq!(findings[0].claim, "sink (8) reads more slowly than web (7) sends");

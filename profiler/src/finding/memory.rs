@@ -4,7 +4,7 @@
 
 use profiler_common::wait;
 
-use super::disk::reject_run_queue;
+use super::task::reject_run_queue;
 use super::{
     Detector, Finding, VICTIM_SHARE_MIN, VOLUME_MIN, bytes, losers, named, nanos, per_second, pressure, severity,
     stalls, users,

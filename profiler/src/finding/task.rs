@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     CPUS_BUSY_MIN, Detector, Finding, LOST_MIN_NS, Member, VICTIM_SHARE_MIN, VOLUME_MIN, by_name, label, listed,
-    losers, named, nanos, percent, pressure, ratio, real, severity, stalls, users, victims,
+    losers, named, nanos, percent, pressure, ratio, real, severity, stalls, stolen, users, victims,
 };
 use crate::batch::ProcessKey;
 use crate::field::Subject;
@@ -21,10 +21,9 @@ const HOST_BUSY_MIN: f64 = 0.8;
 const PRESSURE_MIN: f64 = 0.01;
 /// Processes to name as the ones that have the CPUs.
 const HOGS_MAX: usize = 3;
-/// Below this share of the CPU time, it is not the hypervisor that takes it.
-const STOLEN_MAX: f64 = 0.05;
 
-const NEEDS: &[&str] = &["iter_task", "sched_switch"];
+/// Probes that tell where the time of threads went.
+pub(super) const SCHEDULER: &[&str] = &["iter_task", "sched_switch"];
 
 pub(super) const RUN_QUEUE: Detector = Detector {
     id: "C1",
@@ -32,7 +31,7 @@ pub(super) const RUN_QUEUE: Detector = Detector {
     doc: "On a host whose CPUs are 80 % busy, more than 25 % of the time that a process waits is on the run queue \
           after a wake-up, and at least 5 % of its time: the I/O was done, the thread was not running.",
     check: run_queue,
-    needs: NEEDS,
+    needs: SCHEDULER,
     explains: &["cpu"],
     blind: no_cpu_time,
 };
@@ -43,7 +42,7 @@ pub(super) const SATURATED: Detector = Detector {
     doc: "The CPUs are at least 90 % busy, and a process is on the run queue for 5 % of its time, after wake-ups or \
           preemptions. Where the worst of them only seems to wait for I/O, C1 says so instead.",
     check: saturated,
-    needs: NEEDS,
+    needs: SCHEDULER,
     explains: &["cpu"],
     blind: no_cpu_time,
 };
@@ -54,12 +53,12 @@ pub(super) const THROTTLED: Detector = Detector {
     doc: "Processes of a control group want a CPU for 5 % of their time and get none, because the group, or one above \
           it, has used up its quota. The host may be idle.",
     check: throttled,
-    needs: NEEDS,
+    needs: SCHEDULER,
     explains: &["cpu"],
     blind: |_| None,
 };
 
-fn no_cpu_time(model: &Model) -> Option<&'static str> {
+pub(super) fn no_cpu_time(model: &Model) -> Option<&'static str> {
     busy_ratio(&model.host.row.sum.cpu_ns).is_none().then_some("/proc/stat told nothing")
 }
 
@@ -193,10 +192,9 @@ fn short_of_cpus(model: &Model) -> Vec<Loser> {
 }
 
 fn reject_hypervisor(model: &Model, rejected: &mut Vec<String>) {
-    let cpu_ns = &model.host.row.sum.cpu_ns;
-    let stolen = ratio(cpu_ns[5], cpu_ns.iter().sum());
-    if stolen < STOLEN_MAX {
-        rejected.push(format!("CPUs taken by the hypervisor: {} stolen", percent(stolen)));
+    let [steal, _] = stolen::taken(model);
+    if steal < stolen::SHARE_MIN {
+        rejected.push(format!("CPUs taken by the hypervisor: {} stolen", percent(steal)));
     }
 }
 
@@ -251,6 +249,16 @@ fn throttled_group(model: &Model, group: &str, members: &[Member<'_>]) -> Option
         advice: "raise the quota (`cpu.max`, a limit of the container); use no more threads than it pays for, since \
                  many use it up at once; allow a burst (`cpu.max.burst`)",
     })
+}
+
+/// The victim gets a CPU soon after it is woken, so it is not the run queue that makes storage look slow.
+pub(super) fn reject_run_queue(model: &Model, victim: ProcessKey, rejected: &mut Vec<String>) {
+    let Some(process) = model.processes.get(&victim) else { return };
+    let usage = &process.usage.sum;
+    let share = ratio(usage.runq_wakeup_ns, usage.blocked_ns + usage.runq_ns());
+    if share < RUNQ_SHARE_MIN {
+        rejected.push(format!("waiting for a CPU: {} of what {} waits", percent(share), model.label(victim)));
+    }
 }
 
 #[cfg(test)]

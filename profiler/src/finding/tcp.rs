@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use profiler_common::tcp::event;
 
-use super::{Detector, Finding, VOLUME_MIN, nanos, percent, ratio, severity};
+use super::{Detector, Finding, VOLUME_MIN, nanos, owner, percent, ratio, severity};
+use crate::batch::Address;
 use crate::field::Subject;
 use crate::model::Model;
 use crate::model::bound::OTHER_SOCKET;
@@ -67,19 +68,19 @@ impl Peer<'_> {
 }
 
 fn loss(model: &Model) -> Vec<Finding> {
-    let mut peers = BTreeMap::<(u32, &str), Peer<'_>>::new();
+    let mut peers = BTreeMap::<(u32, Address), Peer<'_>>::new();
     let connections = model.sockets.iter().filter(|(cookie, socket)| **cookie != OTHER_SOCKET && !socket.is_listener());
     for (cookie, socket) in connections {
-        let peer = peers.entry((socket.row.netns, socket.peer_host())).or_default();
+        let peer = peers.entry((socket.row.netns, socket.row.peer.address)).or_default();
         let SocketUse { segments_out, retransmits, .. } = socket.usage.sum;
         peer.segments_out += segments_out;
         peer.retransmits += retransmits;
         peer.sockets.push((*cookie, socket));
     }
-    peers.iter().filter_map(|((_, host), peer)| loss_to(model, host, peer)).collect()
+    peers.iter().filter_map(|((_, host), peer)| loss_to(model, *host, peer)).collect()
 }
 
-fn loss_to(model: &Model, host: &str, peer: &Peer<'_>) -> Option<Finding> {
+fn loss_to(model: &Model, host: Address, peer: &Peer<'_>) -> Option<Finding> {
     let lost = ratio(peer.retransmits, peer.segments_out);
     if peer.segments_out < VOLUME_MIN || peer.retransmits <= RETRANSMITS_MIN || lost <= LOSS_MIN {
         return None;
@@ -99,7 +100,7 @@ fn loss_to(model: &Model, host: &str, peer: &Peer<'_>) -> Option<Finding> {
     Some(Finding {
         id: LOSS.id,
         severity: severity(lost * 10.0),
-        subject: host.to_owned(),
+        subject: host.to_string(),
         at: Subject::Socket(*cookie),
         claim: format!("{} of the segments to {host} are lost", percent(lost)),
         victims: owners(model, peer),
@@ -156,7 +157,7 @@ fn overflow_of(model: &Model, cookie: u64, socket: &Socket) -> Option<Finding> {
     let (row, drops) = (&socket.row, socket.usage.sum.drops);
     // `sk_acceptq_is_full` lets one more in than the limit, so a queue at the limit refuses nobody yet.
     let full = row.accept_queue > row.accept_limit && socket.ended.is_none();
-    let overflows = model.host.net("ListenOverflows").filter(|_| in_host_namespace(model, socket));
+    let overflows = model.host.net("ListenOverflows").filter(|_| in_host_namespace(model, row.netns));
     // Listeners drop for other reasons too, and a full queue refuses nobody until somebody comes: if the kernel counted
     // no overflow, there was none.
     if overflows == Some(0) || drops == 0 && !full {
@@ -165,7 +166,7 @@ fn overflow_of(model: &Model, cookie: u64, socket: &Socket) -> Option<Finding> {
     let accepted = model.tcp_events.sum.0[event::ACCEPTED as usize];
     let refused = ratio(drops, drops + accepted);
     let impact = if drops == 0 { super::VICTIM_SHARE_MIN } else { refused };
-    let owner = row.owner.map_or_else(|| "an unknown process".into(), |key| model.label(key));
+    let owner = owner(model, row.owner);
     let mut rejected = Vec::new();
     if model.host.net("TCPReqQFullDrop") == Some(0) {
         rejected.push("SYN backlog: no request was dropped there (TCPReqQFullDrop 0)".into());
@@ -193,10 +194,10 @@ fn overflow_of(model: &Model, cookie: u64, socket: &Socket) -> Option<Finding> {
     })
 }
 
-/// Whether nstat's counters, which are of the host's namespace, include the socket. Taken as such if unknown.
-fn in_host_namespace(model: &Model, socket: &Socket) -> bool {
+/// Whether nstat's counters, which are of the host's namespace, include those of a namespace. Taken as such if unknown.
+pub(super) fn in_host_namespace(model: &Model, netns: u32) -> bool {
     let init = model.processes.iter().find(|(key, _)| key.pid == 1).and_then(|(_, process)| process.fact.as_ref());
-    init.is_none_or(|init| init.netns == 0 || init.netns == socket.row.netns)
+    init.is_none_or(|init| init.netns == 0 || init.netns == netns)
 }
 
 #[cfg(test)]

@@ -131,16 +131,28 @@ impl Btf {
     /// Value of an enumerator of any enum.
     #[must_use]
     pub fn enumerator(&self, name: &str) -> Option<u32> {
-        (1..self.starts.len()).find_map(|id| {
-            let id = u32::try_from(id).ok()?;
-            if self.kind(id) != ENUM {
-                return None;
-            }
-            (0..self.vlen(id)).find_map(|index| {
-                let at = self.starts[id as usize] + 3 + index * 2;
-                let found = self.name(*self.words.get(at)?) == name.as_bytes();
-                found.then(|| self.words.get(at + 1).copied())?
-            })
+        let mut all = self.enums().flat_map(|id| self.values(id));
+        all.find_map(|(found, value)| (found == name.as_bytes()).then_some(value))
+    }
+
+    /// Enumerators of an enum and their values; none if there is no such enum.
+    #[must_use]
+    pub fn enumerators(&self, name: &str) -> Vec<(String, u32)> {
+        let named = |id: &u32| self.word(*id, 0).is_some_and(|label| self.name(label) == name.as_bytes());
+        let values = self.enums().find(named).into_iter().flat_map(|id| self.values(id));
+        values.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value)).collect()
+    }
+
+    fn enums(&self) -> impl Iterator<Item = u32> + '_ {
+        let ids = (1..self.starts.len()).filter_map(|id| u32::try_from(id).ok());
+        ids.filter(|id| self.kind(*id) == ENUM)
+    }
+
+    /// Of an enum.
+    fn values(&self, id: u32) -> impl Iterator<Item = (&[u8], u32)> {
+        (0..self.vlen(id)).filter_map(move |index| {
+            let at = self.starts[id as usize] + 3 + index * 2;
+            Some((self.name(*self.words.get(at)?), *self.words.get(at + 1)?))
         })
     }
 

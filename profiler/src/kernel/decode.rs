@@ -4,13 +4,14 @@ use std::mem::MaybeUninit;
 
 use bytes::Buf;
 use profiler_common::disk::{DiskKey, DiskRecord, OwnerKey, OwnerRecord, PartitionRecord};
+use profiler_common::drop::{DropKey, DropRecord, reason};
 use profiler_common::exchange::{ExchangeKey, ExchangeRecord, SlowExchange};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
 use profiler_common::journal::JournalRecord;
 use profiler_common::syscall::{CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::{TaskRecord, TaskSums};
-use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord};
+use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, TimeWaitKey, TimeWaits};
 
 /// A record without padding or invalid bit patterns.
 ///
@@ -55,6 +56,16 @@ unsafe impl Plain for SocketRecord {}
 unsafe impl Plain for SocketOwner {}
 // SAFETY: as above.
 unsafe impl Plain for HolderRecord {}
+// SAFETY: as above.
+unsafe impl Plain for TimeWaitKey {}
+// SAFETY: as above.
+unsafe impl Plain for TimeWaits {}
+// SAFETY: as above.
+unsafe impl Plain for DropKey {}
+// SAFETY: as above.
+unsafe impl Plain for DropRecord {}
+// SAFETY: as above.
+unsafe impl Plain for [u64; reason::REASONS] {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
 // SAFETY: as above.

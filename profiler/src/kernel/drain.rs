@@ -2,10 +2,13 @@
 //! reading is subtracted. A reading that falls behind (it was taken while a record moved) waits for the next one.
 
 pub mod disk;
+pub mod drop;
 pub mod exchange;
 pub mod journal;
 mod limit;
 pub mod path;
+mod patience;
+mod spent;
 pub mod syscall;
 pub mod task;
 pub mod tcp;

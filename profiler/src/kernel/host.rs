@@ -9,9 +9,11 @@ mod reread;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
+use profiler_common::file::PAGE_BYTES;
+
 use self::parse::{Memory, Stat, Wanted};
 use self::reread::Reread;
-use crate::batch::{DiskStat, HostRow, Pressure};
+use crate::batch::{DiskStat, HostRow, Pressure, TcpMemory};
 use crate::kernel::support::clock_tick_ns;
 
 /// Resources of `/proc/pressure`.
@@ -56,6 +58,10 @@ const NET: &[Wanted] = &[
             ("TCPToZeroWindowAdv", "TCPToZeroWindowAdv"),
             ("TCPWantZeroWindowAdv", "TCPWantZeroWindowAdv"),
             ("TCPWinProbe", "TCPWinProbe"),
+            ("TCPMemoryPressures", "TCPMemoryPressures"),
+            ("TCPMemoryPressuresChrono", "TCPMemoryPressuresChrono"),
+            ("PruneCalled", "PruneCalled"),
+            ("TCPRcvQDrop", "TCPRcvQDrop"),
         ],
     },
     Wanted {
@@ -113,6 +119,8 @@ impl Host {
             pressure: files.pressure.each_ref().map(|file| file.read(buffer).and_then(parse::pressure)),
             memory: files.memory.read(buffer).and_then(parse::memory),
             refaulted_pages: files.vm.read(buffer).and_then(|text| parse::vm(text, REFAULTS)),
+            local_ports: files.ports.read(buffer).and_then(parse::ports),
+            tcp_memory: files.tcp_memory(buffer),
             ..Reading::default()
         };
         for file in &files.net {
@@ -140,6 +148,8 @@ struct Reading {
     disks: Option<BTreeMap<u32, DiskStat>>,
     memory: Option<Memory>,
     refaulted_pages: Option<u64>,
+    local_ports: Option<u32>,
+    tcp_memory: Option<TcpMemory>,
 }
 
 impl Reading {
@@ -167,6 +177,8 @@ impl Reading {
                 .refaulted_pages
                 .zip(before.refaulted_pages)
                 .map(|(now, before)| now.saturating_sub(before)),
+            local_ports: self.local_ports,
+            tcp_memory: self.tcp_memory,
         }
     }
 
@@ -279,6 +291,9 @@ struct Files {
     disks: Reread,
     memory: Reread,
     vm: Reread,
+    ports: Reread,
+    sockets: Reread,
+    tcp_limits: Reread,
 }
 
 impl Files {
@@ -290,7 +305,19 @@ impl Files {
             disks: Reread::open("/proc/diskstats"),
             memory: Reread::open("/proc/meminfo"),
             vm: Reread::open("/proc/vmstat"),
+            ports: Reread::open("/proc/sys/net/ipv4/ip_local_port_range"),
+            sockets: Reread::open("/proc/net/sockstat"),
+            tcp_limits: Reread::open("/proc/sys/net/ipv4/tcp_mem"),
         }
+    }
+
+    /// Only the network namespace of the host has the limits.
+    fn tcp_memory(&self, buffer: &mut Vec<u8>) -> Option<TcpMemory> {
+        let used = self.sockets.read(buffer).and_then(parse::tcp_pages)?;
+        let (pressure, most) = self.tcp_limits.read(buffer).and_then(parse::tcp_limits)?;
+        let [used_bytes, pressure_bytes, most_bytes] =
+            [used, pressure, most].map(|pages| pages.saturating_mul(PAGE_BYTES));
+        Some(TcpMemory { used_bytes, pressure_bytes, most_bytes })
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, AsRawFd};
+use std::os::fd::AsRawFd as _;
 
 use aya::Ebpf;
 use aya::maps::MapData;
-use aya::programs::{Iter, Program};
+use aya::programs::Program;
 
 use crate::error::Error;
 use crate::kernel::decode::Plain;
@@ -21,34 +21,31 @@ const BUFFER_KEPT: usize = 4 << 20;
 pub fn read(ebpf: &mut Ebpf, name: &'static str, buffer: &mut Vec<u8>) -> Result<(), Error> {
     buffer.clear();
     buffer.shrink_to(BUFFER_KEPT);
-    let Some(Program::Iter(program)) = ebpf.program_mut(name) else { return Ok(()) };
+    let Some(mut file) = open(ebpf, name)? else { return Ok(()) };
+    file.read_to_end(buffer).map(drop).map_err(|source| failed(name, source))
+}
+
+/// An iterator at its begin, in the network namespace of this thread; `None` if it is absent.
+pub fn open(ebpf: &mut Ebpf, name: &'static str) -> Result<Option<File>, Error> {
+    let Some(Program::Iter(program)) = ebpf.program_mut(name) else { return Ok(None) };
     if program.fd().is_err() {
-        return Ok(());
+        return Ok(None);
     }
-    let mut file = open(program).map_err(|source| Error::Io { act: format!("run the iterator {name}"), source })?;
-    read_all(&mut file, name, buffer)
+    let link = program.attach().and_then(|link| program.take_link(link)).map_err(io::Error::other);
+    let file = link.and_then(|link| link.into_file().map_err(io::Error::other));
+    file.map(Some).map_err(|source| failed(name, source))
 }
 
-/// Runs an iterator over the elements of a map; `false` if it is absent.
-pub fn read_map(ebpf: &Ebpf, name: &'static str, map: &MapData, buffer: &mut Vec<u8>) -> Result<bool, Error> {
-    let Some(Ok(program)) = ebpf.program(name).map(Program::fd) else { return Ok(false) };
-    let file = lookup::iterator(program.as_fd(), maps::fd(map));
-    let mut file = file.map_err(|source| Error::Io { act: format!("run the iterator {name}"), source })?;
-    buffer.clear();
-    buffer.shrink_to(BUFFER_KEPT);
-    read_all(&mut file, name, buffer)?;
-    Ok(true)
+/// Runs one up to where it stops by itself, or where there is no room any more: the bytes that it said, `None` at its end.
+pub fn go_on(file: &mut File, name: &'static str, room: &mut [u8]) -> Result<Option<usize>, Error> {
+    match file.read(room) {
+        Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(Some(0)),
+        read => read.map(|bytes| Some(bytes).filter(|bytes| *bytes > 0)).map_err(|source| failed(name, source)),
+    }
 }
 
-fn read_all(file: &mut File, name: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
-    let read = file.read_to_end(buffer);
-    read.map(drop).map_err(|source| Error::Io { act: format!("read the iterator {name}"), source })
-}
-
-fn open(program: &mut Iter) -> io::Result<File> {
-    let link = program.attach().map_err(io::Error::other)?;
-    let link = program.take_link(link).map_err(io::Error::other)?;
-    link.into_file().map_err(io::Error::other)
+fn failed(name: &'static str, source: io::Error) -> Error {
+    Error::Io { act: format!("run the iterator {name}"), source }
 }
 
 /// Every entry of a map.
@@ -62,12 +59,16 @@ pub fn map<K: Plain + Default, V: Plain>(
         .map_err(|source| Error::Io { act: format!("read the kernel map {name}"), source })
 }
 
-/// The network namespaces in which processes live. An iterator over sockets sees only that of the thread that starts it.
+/// Says where we are already, in the place of a namespace's inode number.
+const HERE: u32 = 0;
+
+/// The network namespaces in which processes live. An iterator over sockets sees only that of the thread that opens it.
 pub struct Namespaces {
+    /// The way home; `None` without the right to enter any.
     own: Option<File>,
     /// Inode number → a process in it, as of the running pass.
     members: BTreeMap<u32, u32>,
-    /// Those of the pass before, opened.
+    /// Those of the last look, opened.
     open: Vec<Namespace>,
     opened: Vec<u32>,
     refused: bool,
@@ -76,7 +77,7 @@ pub struct Namespaces {
 impl Namespaces {
     /// Knows our own.
     pub fn new() -> Self {
-        let own = File::open("/proc/thread-self/ns/net").ok();
+        let own = File::open("/proc/thread-self/ns/net").ok().filter(|own| enter(own).is_ok());
         Self { own, members: BTreeMap::new(), open: Vec::new(), opened: Vec::new(), refused: false }
     }
 
@@ -87,7 +88,7 @@ impl Namespaces {
 
     /// A process is in a namespace.
     pub fn saw(&mut self, netns: u32, pid: u32) {
-        if netns != 0 {
+        if netns != HERE {
             self.members.entry(netns).or_insert(pid);
         }
     }
@@ -97,31 +98,43 @@ impl Namespaces {
         self.members.iter().map(|(netns, pid)| (*netns, *pid))
     }
 
-    /// Does something in each namespace, and comes home.
-    pub fn visit(&mut self, mut there: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    /// All that can be entered, for [`Self::inside`].
+    pub fn all(&mut self) -> Vec<u32> {
         let members: Vec<_> = self.members().collect();
         let inodes: Vec<_> = members.iter().map(|(netns, _)| *netns).collect();
         if inodes != self.opened {
             self.open = name::namespaces(&members);
             self.opened = inodes;
         }
-        let Some(own) = &self.own else { return there() };
-        if self.open.len() <= 1 {
+        let has_others = self.open.len() > 1;
+        self.refused = has_others && self.own.is_none();
+        if has_others && !self.refused { self.open.iter().map(|open| open.inode).collect() } else { vec![HERE] }
+    }
+
+    /// Does something in one of them, and comes home; `None` if there is no way in any more.
+    pub fn inside<T>(
+        &mut self,
+        netns: u32,
+        there: impl FnOnce() -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        if netns == HERE {
             return there();
         }
-        self.refused = false;
-        for namespace in &self.open {
-            if enter(&namespace.file).is_err() {
-                self.refused = true;
-                continue;
-            }
-            there()?;
+        let (Some(own), Some(namespace)) = (&self.own, self.open.iter().find(|open| open.inode == netns)) else {
+            return Ok(None);
+        };
+        if enter(&namespace.file).is_err() {
+            self.refused = true;
+            return Ok(None);
         }
-        if self.refused {
-            // Without the right to enter others, our own is still there to be seen.
-            there()?;
-        }
-        enter(own).map_err(|source| Error::Io { act: "return to our network namespace".into(), source })
+        let done = there();
+        enter(own).map_err(|source| Error::Io { act: "return to our network namespace".into(), source })?;
+        done
+    }
+
+    /// Whether some could not be looked at in the last look.
+    pub fn are_refused(&self) -> bool {
+        self.refused
     }
 
     /// What could not be looked at.

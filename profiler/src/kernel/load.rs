@@ -1,10 +1,13 @@
 //! Loads the programs that this kernel takes, each in the best form that it takes, and says what is missing.
 
 use std::borrow::Cow;
-use std::fs;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::{fs, io, thread};
 
-use aya::programs::{Program, ProgramError};
+use aya::programs::{Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use profiler_common::config::Config;
 use profiler_common::offset::Offsets;
@@ -16,6 +19,7 @@ use crate::config::{Options, Types};
 use crate::error::Error;
 use crate::kernel::btf::Btf;
 use crate::kernel::kfunc;
+use crate::kernel::lookup;
 use crate::kernel::offset;
 use crate::kernel::probe::{At, PROBES, Probe};
 use crate::kernel::support;
@@ -34,6 +38,8 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// What was loaded, and what was not.
     pub probes: Vec<ProbeStatus>,
+    /// Why this kernel drops packets, by number.
+    pub drop_reasons: Vec<(u32, String)>,
 }
 
 /// What is known of the kernel's types.
@@ -72,19 +78,24 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         }
     }
     let mut ebpf = open(&object, &offsets, &config, kinds.running.as_ref())?;
+    let permitted = PROBES.iter().map(|probe| permitted(probe, &offsets, &kinds, options)).collect();
     let mut probes = Vec::with_capacity(PROBES.len());
-    for probe in PROBES {
-        let installed = permitted(probe, &offsets, &kinds, options)
-            .and_then(|()| relied_on(probe, &probes))
-            .and_then(|()| install(probe, &mut ebpf, &kinds));
-        let attached =
-            installed.and_then(|(form, reason)| attach(probe, &mut ebpf, form, &kinds).map(|()| (form, reason)));
+    for (probe, installed) in PROBES.iter().zip(install_all(permitted, &mut ebpf, &kinds)) {
+        let attached = installed.and_then(|(form, reason)| {
+            relied_on(probe, &probes)?;
+            attach(probe, &mut ebpf, form, &kinds)?;
+            Ok((form, reason))
+        });
         probes.push(match attached {
             Ok((form, reason)) => status(probe, Some(form), reason),
-            Err(reason) => status(probe, None, reason),
+            Err(reason) => {
+                unload(probe, &mut ebpf);
+                status(probe, None, reason)
+            }
         });
     }
-    Ok(Loaded { ebpf, probes })
+    let drop_reasons = kinds.ours.as_ref().map(offset::drop_reasons).unwrap_or_default();
+    Ok(Loaded { ebpf, probes, drop_reasons })
 }
 
 fn kinds(types: &Types) -> Result<Kinds, Error> {
@@ -163,9 +174,14 @@ fn permitted(probe: &Probe, offsets: &Offsets, kinds: &Kinds, options: &Options)
     if options.deny.iter().any(|name| name == probe.name) {
         return Err("refused by --deny-probe".into());
     }
-    let hooks = !matches!(probe.at, At::Iterator(_));
-    if hooks && kinds.ours.is_some() && tracepoint(probe, kinds).is_none() {
-        return Err("this kernel does not have the tracepoint".into());
+    let hooks = !matches!(probe.at, At::Iterator(_) | At::Run);
+    if let (true, Some(btf)) = (hooks, &kinds.ours) {
+        let Some(name) = offset::tracepoint(btf, probe) else {
+            return Err("this kernel does not have the tracepoint".into());
+        };
+        if btf.tracepoint_arity(name) < Some(probe.arguments) {
+            return Err("this kernel's tracepoint does not tell it".into());
+        }
     }
     let missing = offset::missing(offsets, probe.needs());
     if !missing.is_empty() {
@@ -194,12 +210,46 @@ fn relied_on(probe: &Probe, before: &[ProbeStatus]) -> Result<(), String> {
 /// The form in which a probe was loaded with why it is not the best, or why it was not loaded.
 type Install = Result<(&'static str, String), String>;
 
-fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
-    let typed = load_typed(probe, ebpf, kinds);
+/// The programs of a probe: of which the object has one, or both.
+struct Pair<'a> {
+    /// By the probe's name.
+    best: Option<&'a mut Program>,
+    /// The `raw_tp` twin.
+    raw: Option<&'a mut Program>,
+}
+
+/// So many programs are loaded at a time at most: the two largest take half of the time.
+const LOADERS: usize = 4;
+
+/// Loads what is permitted, a program per CPU at a time: it is the verifier that takes long.
+fn install_all(permitted: Vec<Result<(), String>>, ebpf: &mut Ebpf, kinds: &Kinds) -> Vec<Install> {
+    let mut programs: HashMap<_, _> = ebpf.programs_mut().collect();
+    let mut take = |probe: &Probe| Pair { best: programs.remove(probe.name), raw: programs.remove(&*raw_name(probe)) };
+    let loaders = thread::available_parallelism().map_or(1, usize::from).min(LOADERS);
+    let mut hands: Vec<_> = (0..loaders).map(|_| Vec::new()).collect();
+    let mut installed = BTreeMap::new();
+    for (at, (probe, permitted)) in PROBES.iter().zip(permitted).enumerate() {
+        match permitted {
+            Ok(()) => hands[at % loaders].push((at, probe, take(probe))),
+            Err(why) => _ = installed.insert(at, Err(why)),
+        }
+    }
+    let load = |hand: Vec<(_, _, _)>| hand.into_iter().map(|(at, probe, pair)| (at, install(probe, pair, kinds)));
+    thread::scope(|scope| {
+        let running: Vec<_> = hands.into_iter().map(|hand| scope.spawn(|| load(hand).collect::<Vec<_>>())).collect();
+        for thread in running {
+            installed.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+    });
+    installed.into_values().collect()
+}
+
+fn install(probe: &Probe, pair: Pair<'_>, kinds: &Kinds) -> Install {
+    let typed = load_best(probe, pair.best, kinds);
     match (typed, probe.at) {
         (Ok(form), _) => Ok((form, shortfall(probe, kinds))),
-        (Err(why), At::Iterator(_) | At::Typed(_)) => Err(why),
-        (Err(why), _) => match load_raw(probe, ebpf) {
+        (Err(why), At::Iterator(_) | At::Typed(_) | At::Run) => Err(why),
+        (Err(why), _) => match load_raw(pair.raw) {
             Ok(form) => match shortfall(probe, kinds) {
                 less if less.is_empty() => Ok((form, why)),
                 less => Ok((form, format!("{why}; {less}"))),
@@ -209,19 +259,27 @@ fn install(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Install {
     }
 }
 
+/// Why programs cannot follow addresses.
+const BLIND: &str = "the kernel in lockdown lets no program read its memory by address";
+
+fn is_blind() -> bool {
+    support::lockdown().as_deref() == Some("confidentiality")
+}
+
 /// What a tracepoint does not tell on this kernel.
 fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
     let unread = match probe.name {
         "sys_exit" => Some("kinds of files and operations of libaio are not known"),
         "writeback_dirty_folio" => Some("what is written back counts for whoever writes it"),
+        "kfree_skb" => probe.fewer.map(|(_, told)| told),
         "io_uring_complete" => Some("operations of io_uring count for no kind of file"),
         "io_uring_submit_req" if kinds.ours.as_ref().is_some_and(offset::hides_rings) => {
             Some("operations of io_uring are not counted")
         }
         _ => None,
     };
-    if let Some(less) = unread.filter(|_| support::lockdown().as_deref() == Some("confidentiality")) {
-        return format!("{less}: the kernel in lockdown lets no program read its memory by address");
+    if let Some(less) = unread.filter(|_| is_blind()) {
+        return format!("{less}: {BLIND}");
     }
     let Some((arguments, told)) = probe.fewer else { return String::new() };
     match kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name)) {
@@ -231,25 +289,33 @@ fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
     }
 }
 
-fn load_typed(probe: &Probe, ebpf: &mut Ebpf, kinds: &Kinds) -> Result<&'static str, String> {
-    let btf = kinds.running.as_ref().ok_or("the running kernel has no BTF")?;
-    match (ebpf.program_mut(probe.name), probe.at) {
+fn load_best(probe: &Probe, program: Option<&mut Program>, kinds: &Kinds) -> Result<&'static str, String> {
+    let types = || kinds.running.as_ref().ok_or("the running kernel has no BTF");
+    match (program, probe.at) {
+        (Some(Program::RawTracePoint(_)), At::Run) if is_blind() => Err(BLIND.into()),
+        (Some(Program::RawTracePoint(program)), At::Run) => {
+            program.load().map_err(|why| reason(&why))?;
+            let run = program.fd().map_err(io::Error::other).and_then(|program| lookup::run(program.as_fd()));
+            run.map(|_| "run").map_err(|why| format!("refused to run: {why}"))
+        }
         (Some(Program::BtfTracePoint(program)), At::Tracepoint(at) | At::Typed(at) | At::Sampled(at)) => {
             let at = tracepoint(probe, kinds).unwrap_or(at);
-            program.load(at, btf).map(|()| "tp_btf").map_err(|why| reason(&why))
+            program.load(at, types()?).map(|()| "tp_btf").map_err(|why| reason(&why))
         }
         (Some(Program::Iter(program)), At::Iterator(over)) => {
-            program.load(over, btf).map(|()| "iter").map_err(|why| reason(&why))
+            program.load(over, types()?).map(|()| "iter").map_err(|why| reason(&why))
         }
-        _ => Err("needs task and socket storage, which this kernel does not have".into()),
+        _ => {
+            types()?;
+            Err("needs task and socket storage, which this kernel does not have".into())
+        }
     }
 }
 
-fn load_raw(probe: &Probe, ebpf: &mut Ebpf) -> Result<&'static str, String> {
-    match ebpf.program_mut(&raw_name(probe)) {
-        Some(Program::RawTracePoint(program)) => program.load().map(|()| "raw_tp").map_err(|why| reason(&why)),
-        _ => Err("not in the object".into()),
-    }
+fn load_raw(program: Option<&mut Program>) -> Result<&'static str, String> {
+    let program: Option<&mut RawTracePoint> = program.and_then(|program| program.try_into().ok());
+    let program = program.ok_or("not in the object")?;
+    program.load().map(|()| "raw_tp").map_err(|why| reason(&why))
 }
 
 /// Name of the `raw_tp` twin.
@@ -268,6 +334,19 @@ fn attach(probe: &Probe, ebpf: &mut Ebpf, form: &str, kinds: &Kinds) -> Result<(
         _ => Ok(()),
     };
     result.map_err(|why| reason(&why))
+}
+
+/// A program that is missing is not in the kernel either.
+fn unload(probe: &Probe, ebpf: &mut Ebpf) {
+    for name in [probe.name, &raw_name(probe)] {
+        // Most likely it was never loaded.
+        let _ = match ebpf.program_mut(name) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
+            Some(Program::Iter(program)) => program.unload(),
+            _ => Ok(()),
+        };
+    }
 }
 
 fn status(probe: &Probe, form: Option<&str>, reason: String) -> ProbeStatus {

@@ -1,9 +1,8 @@
-//! Whole maps in few system calls. aya asks for one entry at a time, which is too slow for thousands per second, and knows
-//! no iterators over maps.
+//! Whole maps in few system calls: aya asks for one entry at a time, which is too slow for thousands per second. And what else it
+//! has no call for.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use crate::kernel::decode::Plain;
 
@@ -16,25 +15,25 @@ const LOOKUP: libc::c_int = 1;
 /// `BPF_MAP_DELETE_ELEM`
 const DELETE: libc::c_int = 3;
 
-/// `BPF_LINK_CREATE` (5.7, af6eea57437a)
-const LINK_CREATE: libc::c_int = 28;
+/// `BPF_PROG_TEST_RUN` of `raw_tp` programs (5.10, 1b4d60ec162f)
+const RUN: libc::c_int = 10;
 
-/// `BPF_ITER_CREATE` (5.8, ac51d99bf81c)
-const ITER_CREATE: libc::c_int = 33;
-
-/// `BPF_TRACE_ITER`
-const TRACE_ITER: u32 = 28;
-
-/// `union bpf_attr` of `BPF_LINK_CREATE` for an iterator.
+/// The part of `union bpf_attr` of `BPF_PROG_TEST_RUN` that it uses.
 #[repr(C)]
-struct Link {
+#[derive(Default)]
+struct Run {
     program: u32,
-    target: u32,
-    attach_type: u32,
-    flags: u32,
-    info: u64,
-    info_length: u32,
-    reserved: u32,
+    returned: u32,
+    /// Data, in and out, which such programs have none of, and their context, for whoever reads it.
+    rest: [u64; 8],
+}
+
+/// Runs a program that is attached nowhere; what it returns.
+pub fn run(program: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut run = Run { program: number(program.as_raw_fd()), ..Run::default() };
+    // SAFETY: the kernel reads and writes the attributes alone.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, RUN, &raw mut run, size_of::<Run>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(run.returned) }
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD`
@@ -95,36 +94,6 @@ struct Entry {
     key: u64,
     value: u64,
     flags: u64,
-}
-
-/// An iterator over the elements of a map, ready to be read.
-pub fn iterator(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<File> {
-    // `union bpf_iter_link_info`: the map alone.
-    let map = number(map.as_raw_fd());
-    let mut link = Link {
-        program: number(program.as_raw_fd()),
-        target: 0,
-        attach_type: TRACE_ITER,
-        flags: 0,
-        info: (&raw const map) as u64,
-        info_length: u32::try_from(size_of_val(&map)).unwrap_or(0),
-        reserved: 0,
-    };
-    let link = create(LINK_CREATE, &mut link)?;
-    // The iterator keeps the link.
-    create(ITER_CREATE, &mut [number(link.as_raw_fd()), 0])
-}
-
-/// Runs a command that makes a descriptor.
-fn create<A>(command: libc::c_int, attributes: &mut A) -> io::Result<File> {
-    // SAFETY: the kernel reads the attributes, and what they point to outlives the call; a descriptor it returns is ours.
-    unsafe {
-        let result = libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>());
-        match RawFd::try_from(result) {
-            Ok(fd) if fd >= 0 => Ok(File::from_raw_fd(fd)),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
 }
 
 fn number(fd: RawFd) -> u32 {

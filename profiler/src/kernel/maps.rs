@@ -1,8 +1,8 @@
 //! The maps of the programs, taken out of the object once and typed here.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::{fs, io};
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
@@ -33,8 +33,15 @@ pub struct Maps {
     pub journals: MapData,
     /// Services and peers, where the object has them.
     pub exchanges: Option<MapData>,
-    /// Marks on the sockets that live, where the object has them.
-    pub listed: Option<MapData>,
+    /// What remains of connections, where the object counts it.
+    pub time_waits: Option<MapData>,
+    /// Packets dropped by reason.
+    pub drop_reasons: MapData,
+    /// Packets dropped by socket and reason.
+    pub drops: MapData,
+    pass: Array<MapData, u64>,
+    /// Records of sockets, while a pass goes over them.
+    pub news: RingBuf<MapData>,
     /// Last records.
     pub exits: RingBuf<MapData>,
     events: Array<MapData, u64>,
@@ -58,15 +65,22 @@ impl Maps {
             partitions: hash(ebpf, "PARTITIONS")?,
             journals: hash(ebpf, "JOURNALS")?,
             exchanges: hash(ebpf, "EXCHANGES").ok(),
-            listed: match ebpf.take_map("LISTED") {
-                Some(Map::SkStorage(data)) => Some(data),
-                _ => None,
-            },
-            exits: RingBuf::try_from(map(ebpf, "EXITS")?).map_err(|why| broken("EXITS", &why))?,
+            time_waits: hash(ebpf, "TIME_WAITS").ok(),
+            drop_reasons: per_cpu(ebpf, "DROP_REASONS")?,
+            drops: hash(ebpf, "DROPS")?,
+            pass: Array::try_from(map(ebpf, "PASS")?).map_err(|why| broken("PASS", &why))?,
+            news: ring(ebpf, "NEWS")?,
+            exits: ring(ebpf, "EXITS")?,
             events: Array::try_from(map(ebpf, "TCP_EVENTS")?).map_err(|why| broken("TCP_EVENTS", &why))?,
             lost: PerCpuArray::try_from(map(ebpf, "LOST")?).map_err(|why| broken("LOST", &why))?,
             all,
         })
+    }
+
+    /// Says one of the words of [`profiler_common::tcp::pass`].
+    pub fn say(&mut self, which: u32, word: u64) -> Result<(), Error> {
+        let set = self.pass.set(which, word, 0);
+        set.map_err(|source| Error::Io { act: "write the kernel map PASS".into(), source: io::Error::other(source) })
     }
 
     /// Host-wide TCP events so far.
@@ -112,6 +126,7 @@ fn descriptor(map: &Map) -> Option<RawFd> {
     | Map::PerCpuHashMap(data)
     | Map::RingBuf(data)
     | Map::SkStorage(data)
+    | Map::Queue(data)
     | Map::Unsupported(data)) = map
     else {
         return None;
@@ -131,6 +146,10 @@ fn per_cpu(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
         Map::PerCpuArray(data) => Ok(data),
         _ => Err(broken(name, &"not a per-CPU array")),
     }
+}
+
+fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, Error> {
+    RingBuf::try_from(map(ebpf, name)?).map_err(|why| broken(name, &why))
 }
 
 fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {

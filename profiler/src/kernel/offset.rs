@@ -1,6 +1,7 @@
 //! Offsets and switches of the running kernel, from its BTF alone: a version number is never asked.
 
 use profiler_common::config::Config;
+use profiler_common::drop::reason;
 use profiler_common::offset::{ABSENT, Offsets, PATHS};
 
 use crate::kernel::btf::Btf;
@@ -41,6 +42,10 @@ pub fn missing(offsets: &Offsets, needs: impl Iterator<Item = &'static str>) -> 
 pub fn config(btf: &Btf) -> Config {
     let mask = |name| btf.enumerator(name).map_or(0, |bit| 1 << bit);
     let flag = btf.enumerator("__RQF_FLUSH_SEQ");
+    let numbered = |reason: u32| {
+        let name = reason::NAMES.iter().find_map(|(code, name)| (*code == reason).then_some(name));
+        name.and_then(|name| btf.enumerator(&format!("{}{name}", reason::PREFIX))).unwrap_or(reason)
+    };
     let arguments = |names: &[&str]| names.iter().find_map(|name| btf.tracepoint_arity(name)).map_or(0, number);
     Config {
         sample_calls: 1,
@@ -58,12 +63,22 @@ pub fn config(btf: &Btf) -> Config {
         uring_queue_args: arguments(&["io_uring_queue_async_work"]),
         // The guard was made for tracepoints.
         dirty_pause_arg: arguments(&["balance_dirty_pages"]).saturating_sub(2),
+        drop_socket: u32::from(btf.tracepoint_argument("kfree_skb", "sock") == Some(3)),
+        drop_full: numbered(reason::FULL),
+        drop_memory: numbered(reason::MEMORY),
         preemptible: btf.has_typedef("class_srcu_fast_notrace_t").into(),
     }
 }
 
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(0)
+}
+
+/// Why this kernel drops packets: its numbers and names for that.
+#[must_use]
+pub fn drop_reasons(btf: &Btf) -> Vec<(u32, String)> {
+    let all = btf.enumerators("skb_drop_reason").into_iter();
+    all.filter_map(|(name, number)| Some((number, name.strip_prefix(reason::PREFIX)?.to_owned()))).collect()
 }
 
 /// The name of a probe's tracepoint on this kernel; `None` if it has none.

@@ -13,6 +13,8 @@ pub struct Probe {
     pub after: Option<&'static str>,
     /// What cannot be known without it.
     pub without: &'static str,
+    /// Where the tracepoint has fewer arguments than this, it tells nothing of that.
+    pub arguments: usize,
     /// Where the tracepoint has fewer arguments than this, it tells less: what.
     pub fewer: Option<(usize, &'static str)>,
     /// What the tracepoint was called before.
@@ -33,7 +35,7 @@ impl Probe {
     pub fn tracepoints(&self) -> impl Iterator<Item = &'static str> {
         let latest = match self.at {
             At::Tracepoint(name) | At::Typed(name) | At::Sampled(name) => Some(name),
-            At::Iterator(_) => None,
+            At::Iterator(_) | At::Run => None,
         };
         latest.into_iter().chain(self.former)
     }
@@ -50,6 +52,8 @@ pub enum At {
     Sampled(&'static str),
     /// An iterator over kernel objects, run once per tick.
     Iterator(&'static str),
+    /// Nowhere: it is run once per tick, and reads the kernel by address.
+    Run,
 }
 
 /// Who a process is.
@@ -90,10 +94,6 @@ const TASK: &[&str] = &[
     "task_nsproxy",
     "nsproxy_net",
     "net_inum",
-    "task_cgroups",
-    "css_set_cgroup",
-    "cgroup_kn",
-    "kn_id",
     "task_on_cpu",
     "task_on_rq",
     "task_parent",
@@ -145,6 +145,19 @@ const REQUEST: &[&str] = &[
 
 const SOCKET: &[&str] = &["sock_", "net_inum", "tcp_"];
 
+/// Which socket, of any protocol.
+const ANY_SOCKET: Needs = &[&[
+    "sock_family",
+    "sock_state",
+    "sock_protocol",
+    "sock_num",
+    "sock_saddr",
+    "sock_v6_saddr",
+    "sock_net",
+    "sock_cookie",
+    "net_inum",
+]];
+
 const JOURNAL: Needs = &[&["journal_device", "device_number", "transaction_requested"]];
 
 const OF_TASK: Needs = &[TASK, PROCESS, DESCRIPTOR, FILE, INODE];
@@ -153,7 +166,7 @@ const OF_OPERATION: Needs = &[&["uring_", "task_files"], PROCESS, FILE, INODE];
 const OF_PAGE: Needs = &[PAGE, PROCESS, INODE];
 const OF_REQUEST: Needs = &[REQUEST, PROCESS, INODE];
 const OF_SOCKET: Needs = &[SOCKET, PROCESS];
-const OF_EXCHANGE: Needs = &[SOCKET, PROCESS, &["task_pid"]];
+const OF_EXCHANGE: Needs = &[SOCKET, PROCESS, &["nagle_", "task_pid"]];
 
 /// All probes. The iterators stand first: they seed what existed before the hooks came.
 pub const PROBES: &[Probe] = &[
@@ -166,16 +179,11 @@ pub const PROBES: &[Probe] = &[
     ),
     iterator("iter_tcp", "tcp", OF_SOCKET, "TCP connections and listeners that were opened before we watched"),
     iterator(
-        "iter_listed",
-        "bpf_sk_storage_map",
-        OF_SOCKET,
-        "nothing; each look at the sockets costs more, in each network namespace",
-    ),
-    iterator(
         "iter_task_file",
         "task_file",
         &[&["socket_sk", "file_", "inode_mode", "sock_family", "sock_protocol", "task_comm"], PROCESS],
-        "owners of TCP sockets that were opened before we watched, handed over, or accepted by an operation of io_uring",
+        "owners of TCP sockets that were opened before we watched, handed over, or accepted by an operation of io_uring, and of \
+         UDP sockets",
     ),
     hook(
         "sched_process_fork",
@@ -288,6 +296,12 @@ pub const PROBES: &[Probe] = &[
     ),
     // As with threads: who ends tells its whole life at once.
     Probe { after: Some("iter_tcp"), ..hook("tcp_destroy_sock", OF_SOCKET, "connections that have ended") },
+    // Without their ends, those that have ended would stay on the list.
+    Probe {
+        after: Some("tcp_destroy_sock"),
+        at: At::Run,
+        ..hook("walk_listed", OF_SOCKET, "nothing; each look at the sockets costs more, in each network namespace")
+    },
     exchange("sock_send_length", None),
     exchange("sock_recv_length", Some("sock_send_length")),
     hook(
@@ -302,10 +316,24 @@ pub const PROBES: &[Probe] = &[
         ..hook("tcp_send_reset", &[], "resets sent")
     },
     hook("tcp_receive_reset", &[], "resets received"),
+    hook(
+        "udp_fail_queue_rcv_skb",
+        ANY_SOCKET,
+        "nothing where packets are freed with their socket (6.11); before, for which sockets datagrams were that found no room",
+    ),
+    Probe {
+        arguments: 3,
+        fewer: Some((4, "not for which sockets packets were, but for datagrams that found no room")),
+        ..hook(
+            "kfree_skb",
+            ANY_SOCKET,
+            "packets that the kernel drops, by reason, but for datagrams that found no room",
+        )
+    },
 ];
 
 const fn hook(name: &'static str, needs: Needs, without: &'static str) -> Probe {
-    Probe { name, at: At::Tracepoint(name), needs, after: None, without, fewer: None, former: None }
+    Probe { name, at: At::Tracepoint(name), needs, after: None, without, arguments: 0, fewer: None, former: None }
 }
 
 const fn reclaim(name: &'static str, end: Option<&'static str>) -> Probe {
@@ -318,7 +346,8 @@ const fn commit(name: &'static str, after: Option<&'static str>) -> Probe {
 }
 
 const fn exchange(name: &'static str, after: Option<&'static str>) -> Probe {
-    let without = "requests over TCP, and how long they take to be answered";
+    let without =
+        "requests over TCP and queries to name servers, how long they take to be answered; small writes held back";
     Probe { after, at: At::Typed(name), ..hook(name, OF_EXCHANGE, without) }
 }
 

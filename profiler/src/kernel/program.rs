@@ -1,10 +1,12 @@
 //! What the kernel says of our programs.
 
+use std::io;
 use std::os::fd::AsFd as _;
 
 use aya::Ebpf;
 use aya::programs::Program;
 
+use crate::error::Error;
 use crate::kernel::lookup::{self, ProgramCounts};
 
 /// What the kernel counts of our programs, iterators apart, by name.
@@ -15,6 +17,14 @@ pub fn counts(ebpf: &Ebpf) -> Vec<(String, ProgramCounts)> {
         Some((name.to_owned(), lookup::program_counts(program.fd().ok()?.as_fd()).ok()?))
     });
     counts.collect()
+}
+
+/// Runs one that is attached nowhere; what it returns.
+pub fn run(ebpf: &Ebpf, name: &str) -> Result<u32, Error> {
+    let failed = |source| Error::Io { act: format!("run the program {name}"), source };
+    let program = ebpf.program(name).ok_or(io::ErrorKind::NotFound.into()).map_err(failed)?;
+    let program = program.fd().map_err(io::Error::other).map_err(failed)?;
+    lookup::run(program.as_fd()).map_err(failed)
 }
 
 /// Whether the kernel measures how long programs run.

@@ -1,6 +1,7 @@
 //! Reads everything that the kernel has counted, once per tick, and makes a batch of it.
 
 mod disk;
+mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
@@ -9,23 +10,26 @@ use std::os::fd::{AsRawFd, RawFd};
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::Log;
-use profiler_common::exchange::{ExchangeKey, ExchangeRecord, SlowExchange};
+use profiler_common::drop::{DropKey, DropRecord, reason};
+use profiler_common::exchange::{ExchangeKey, ExchangeRecord, SlowExchange, spent};
 use profiler_common::file::{PathKey, PathRecord};
 use profiler_common::hist::LINEAR8_SLOTS;
-use profiler_common::lost::{MISSED, UNSEEN_REQUESTS};
+use profiler_common::lost::{LOST, Lost, MISSED, UNSEEN_REQUESTS};
 use profiler_common::syscall::{CALLS_MAX, CallOwner, CallRecord, CpuCalls};
 use profiler_common::task::TaskRecord;
-use profiler_common::tcp::{EVENTS, HolderRecord, SocketRecord, exit, identity};
+use profiler_common::tcp::{EVENTS, exit};
 
+use self::socket::{Looks, Walks, socket};
 use crate::batch::{
     Batch, DiskOwnerRow, DiskRow, DiskSizeRow, ExchangeRow, Fact, JournalRow, Machine, PartitionRow, PathRow,
-    ProcessKey, QualityRow, SocketRow, TaskRow, Timestamp,
+    ProcessKey, QualityRow, SocketRow, TaskRow, TimeWaitRow, Timestamp,
 };
 use crate::config::Options;
 use crate::error::Error;
 use crate::kernel::decode::take;
 use crate::kernel::drain::Interval;
 use crate::kernel::drain::disk::Disks;
+use crate::kernel::drain::drop::Drops;
 use crate::kernel::drain::exchange::Exchanges;
 use crate::kernel::drain::journal::Journals;
 use crate::kernel::drain::path::Paths;
@@ -55,8 +59,9 @@ pub struct Kernel {
     maps: Maps,
     machine: Machine,
     sampler: Option<Sampler>,
-    /// Sockets are listed as they open.
-    lists_sockets: bool,
+    /// Which sockets are looked at.
+    looks: Looks,
+    walks: Walks,
     /// Every switch is seen: else a thread that sleeps may have been awake since its sleep was noticed.
     sees_switches: bool,
     /// Every return is seen: else only waits that are in progress at a tick would be booked to calls.
@@ -69,8 +74,10 @@ pub struct Kernel {
     /// Length of the kernel's clock tick, 0 if it is not known.
     tick_ns: u32,
     sockets: Sockets,
+    time_waits: Vec<TimeWaitRow>,
     /// Processes whose end was told since the last pass.
     ended: HashSet<ProcessKey>,
+    drops: Drops,
     exchanges: Exchanges,
     namespaces: Namespaces,
     host: Host,
@@ -128,16 +135,15 @@ struct Pending {
 impl Kernel {
     /// Loads the programs, attaches them, and takes the first reading, which later ones are compared with.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let (Loaded { mut ebpf, .. }, mut machine) = load_here(options)?;
+        let (Loaded { mut ebpf, drop_reasons, .. }, mut machine) = load_here(options)?;
         // Without its map there is nothing to say, as when the object was built without messages.
         let programs_log = options.log_programs.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
         let maps = Maps::take(&mut ebpf)?;
         let sampler = Sampler::new(options, &machine.probes);
         machine.call_sampling = sampler.as_ref().map_or(0.0, Sampler::share);
-        let form_of =
-            |name| machine.probes.iter().find(|probe| probe.name == name).and_then(|probe| probe.form.as_deref());
-        let lists_sockets = form_of("inet_sock_set_state") == Some("tp_btf");
-        let [sees_switches, sees_returns] = ["sched_switch", "sys_exit"].map(|name| form_of(name).is_some());
+        let has = |name: &str| machine.probes.iter().any(|probe| probe.name == name && probe.form.is_some());
+        let [sees_switches, sees_returns] = ["sched_switch", "sys_exit"].map(has);
+        let looks = Looks::new(has);
         let now = support::monotonic();
         let mut kernel = Self {
             ebpf,
@@ -145,7 +151,8 @@ impl Kernel {
             maps,
             machine,
             sampler,
-            lists_sockets,
+            looks,
+            walks: Walks::whole(),
             sees_switches,
             sees_returns,
             threads: Threads::default(),
@@ -155,7 +162,9 @@ impl Kernel {
             journals: Journals::default(),
             tick_ns: support::tick_ns(),
             sockets: Sockets::default(),
+            time_waits: Vec::new(),
             ended: HashSet::new(),
+            drops: Drops::new(drop_reasons),
             exchanges: Exchanges::default(),
             namespaces: Namespaces::new(),
             host: Host::new(),
@@ -179,6 +188,7 @@ impl Kernel {
         // Without the iterator over threads, none is seen.
         kernel.hidden.extend(if seen.is_empty() { None } else { hidden::note(&before, &seen) });
         kernel.pending.facts = baseline.facts;
+        kernel.sockets.tell_again();
         Ok(kernel)
     }
 
@@ -199,6 +209,13 @@ impl Kernel {
         self.sampler.as_mut().map(|sampler| (sampler, &mut self.ebpf))
     }
 
+    /// The next reading is the last: whatever is looked at rarely is looked at once more.
+    pub fn end(&mut self) {
+        self.walks = Walks::whole();
+        self.sockets.lose_patience();
+        self.drops.lose_patience();
+    }
+
     /// Everything since the last reading.
     pub fn read(&mut self) -> Result<Batch, Error> {
         let begun = support::monotonic();
@@ -207,14 +224,17 @@ impl Kernel {
         self.pass += 1;
         // Before our own counts: what it has and we have not, we have lost.
         let host = self.host.read();
+        self.count_drops()?;
         self.read_exits();
         self.read_tasks()?;
         self.read_shared()?;
         self.read_disks(&host)?;
         self.read_journals()?;
+        self.read_drops()?;
         self.read_sockets()?;
         self.read_exchanges()?;
         self.interval.until = support::monotonic();
+        self.sockets.end_pass(self.interval.until);
         let events = self.maps.events();
         let tcp_events = std::array::from_fn(|at| events[at].wrapping_sub(self.events[at]));
         self.events = events;
@@ -226,6 +246,8 @@ impl Kernel {
         }
         self.unseen_requests = self.disks.unseen(&host);
         let pending = mem::take(&mut self.pending);
+        // Rows are large: in the next interval there may be as many.
+        self.pending.sockets.reserve(pending.sockets.len());
         let mut batch = Batch {
             from: self.interval.from,
             until: self.interval.until,
@@ -238,15 +260,15 @@ impl Kernel {
             partitions: pending.partitions,
             journals: pending.journals,
             sockets: pending.sockets,
+            time_waits: self.time_waits.clone(),
             exchanges: pending.exchanges,
+            drops: self.drops.rows(),
             tcp_events,
             host,
             facts: pending.facts,
             quality: self.quality(begun),
         };
         batch.tasks.sort_by_key(|row| (row.process, row.tid, row.start_ns));
-        // Two parts that are in order.
-        batch.sockets.sort_by_key(|row| row.cookie);
         Ok(batch)
     }
 
@@ -266,11 +288,13 @@ impl Kernel {
                 }
                 Some(exit::SOCKET) => {
                     let Some(record) = socket(&mut bytes) else { continue };
-                    self.sockets.observe(&record, &self.interval);
-                    self.pending.sockets.extend(self.sockets.last_row(&record, self.tick_ns));
+                    self.pending.sockets.extend(self.sockets.last_row(&record, &self.interval, self.tick_ns));
                 }
                 Some(exit::EXCHANGE) => {
-                    let Some(told) = take::<SlowExchange>(&mut bytes) else { continue };
+                    let Some(mut told) = take::<SlowExchange>(&mut bytes) else { continue };
+                    if !self.sees_switches {
+                        told.told = spent::UNSETTLED;
+                    }
                     self.exchanges.slow(&told);
                 }
                 _ => {}
@@ -334,52 +358,6 @@ impl Kernel {
         Ok(())
     }
 
-    /// Sockets that are listed; at times also all that are in a network namespace with a process, which then are.
-    fn read_sockets(&mut self) -> Result<(), Error> {
-        let mut records: Vec<SocketRecord> = Vec::new();
-        let (ebpf, buffer) = (&mut self.ebpf, &mut self.buffer);
-        let mut decode = |mut bytes: &[u8]| records.extend(std::iter::from_fn(|| socket(&mut bytes)));
-        let listed = match self.maps.listed.as_ref().filter(|_| self.lists_sockets) {
-            Some(map) => iterate::read_map(ebpf, "iter_listed", map, buffer)?,
-            None => false,
-        };
-        if listed {
-            decode(buffer);
-        }
-        if !listed || self.pass % SLOW_PASSES == 1 {
-            self.namespaces.visit(|| {
-                iterate::read(ebpf, "iter_tcp", buffer)?;
-                decode(buffer);
-                Ok(())
-            })?;
-        }
-        // Listed ones, and one that moved between two hash chains, may have been seen twice.
-        records.sort_by_key(|record| record.cookie);
-        records.dedup_by_key(|record| record.cookie);
-        self.sockets.begin_pass();
-        for record in &records {
-            self.sockets.observe(record, &self.interval);
-        }
-        let mut ended = mem::take(&mut self.ended);
-        if !ended.is_empty() {
-            self.threads.processes().for_each(|process| _ = ended.remove(&process));
-            self.sockets.leave(&ended);
-        }
-        if self.sockets.wants_holders() {
-            self.read_holders()?;
-        }
-        let rows = &mut self.pending.sockets;
-        // Of those that have ended; rows are large, and there may be very many: each moves once.
-        rows.sort_by_cached_key(|row| row.cookie);
-        self.sockets.rows(&records, support::monotonic().0, self.tick_ns, rows);
-        self.sockets.end_pass();
-        let namespaces: Vec<_> = self.namespaces.members().collect();
-        for (netns, pid) in namespaces {
-            self.pending.facts.extend(self.names.netns(netns, pid));
-        }
-        Ok(())
-    }
-
     fn read_exchanges(&mut self) -> Result<(), Error> {
         let Some(map) = &self.maps.exchanges else { return Ok(()) };
         let (mut keys, mut records) = (Vec::<ExchangeKey>::new(), Vec::<ExchangeRecord>::new());
@@ -391,11 +369,21 @@ impl Kernel {
         Ok(())
     }
 
-    fn read_holders(&mut self) -> Result<(), Error> {
-        iterate::read(&mut self.ebpf, "iter_task_file", &mut self.buffer)?;
-        let mut bytes = self.buffer.as_slice();
-        let holders: Vec<_> = std::iter::from_fn(|| take::<HolderRecord>(&mut bytes)).collect();
-        self.sockets.learn_holders(&holders);
+    /// Of all packets. A kernel may tell of the socket after it has freed the packet (6.1): of what was between the two when this is
+    /// read, the socket is there when those are.
+    fn count_drops(&mut self) -> Result<(), Error> {
+        let mut cpus = Vec::<[u64; reason::REASONS]>::new();
+        lookup::per_cpu(maps::fd(&self.maps.drop_reasons), self.maps.cpus, &mut cpus)
+            .map_err(|source| Error::Io { act: "read the kernel map DROP_REASONS".into(), source })?;
+        self.drops.count(&cpus);
+        Ok(())
+    }
+
+    /// Who holds the sockets is looked for with those of TCP.
+    fn read_drops(&mut self) -> Result<(), Error> {
+        let (mut keys, mut records) = (Vec::<DropKey>::new(), Vec::<DropRecord>::new());
+        iterate::map(&self.maps.drops, "drops", &mut keys, &mut records)?;
+        keys.iter().zip(&records).for_each(|(key, record)| self.drops.observe(key, record));
         Ok(())
     }
 
@@ -421,6 +409,9 @@ impl Kernel {
                 lookup::remove(maps::fd(map), key);
             }
         }
+        for key in &self.drops.forget() {
+            lookup::remove(maps::fd(&self.maps.drops), key);
+        }
         self.live = live;
     }
 
@@ -436,7 +427,14 @@ impl Kernel {
         let programs = program::counts(&self.ebpf);
         lost.extend(programs.iter().map(|(name, counts)| (format!("{MISSED}{name}"), counts.recursion_misses)));
         let grown = lost.iter().map(|(name, count)| (name.clone(), count - self.lost.get(name).unwrap_or(&0)));
-        let grown = grown.filter(|(_, count)| *count > 0).collect();
+        let mut grown: BTreeMap<_, _> = grown.filter(|(_, count)| *count > 0).collect();
+        if grown.contains_key(LOST[Lost::ExitRing as usize].1) {
+            self.sockets.doubt();
+        }
+        let skewed = mem::take(&mut self.exchanges.skewed);
+        if skewed > 0 {
+            *grown.entry(LOST[Lost::ClockSkew as usize].1.to_owned()).or_default() += skewed;
+        }
         let programs_ns = program::are_timed().then(|| programs.iter().map(|(_, counts)| counts.run_ns).sum::<u64>());
         let mut row = QualityRow {
             lost: grown,
@@ -452,13 +450,6 @@ impl Kernel {
         (self.lost, self.self_cpu_ns, self.programs_ns) = (lost, cpu_ns, programs_ns);
         row
     }
-}
-
-/// The next socket, by what tells it from its predecessors.
-fn socket(bytes: &mut &[u8]) -> Option<SocketRecord> {
-    let mut record = take::<SocketRecord>(bytes)?;
-    record.cookie = identity(record.cookie, record.owner.opened_ns);
-    Some(record)
 }
 
 fn seen<'a>(record: &TaskRecord, comm: &'a str, exited: bool) -> Seen<'a> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use profiler_common::task::{NO_CALL, TaskRecord};
-use profiler_common::wait::{FUTEX, NAMES};
+use profiler_common::wait::{Class, FUTEX, NAMES};
 
 use crate::batch::call::{takes_descriptor, wakes};
 use crate::batch::{ProcessKey, TaskRow};
@@ -53,7 +53,7 @@ impl Waits {
     }
 
     fn object(&mut self, record: &TaskRecord) -> Option<String> {
-        if NAMES.get(record.wait as usize)?.idle || record.wait_socket != 0 {
+        if NAMES.get(record.wait as usize)?.class != Class::Wait || record.wait_socket != 0 {
             return None;
         }
         if record.wait_lock != 0 {

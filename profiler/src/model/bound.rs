@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use profiler_common::task::state;
 
-use crate::batch::{ExchangeKey, ProcessFact, ProcessKey, SocketRow, Timestamp};
+use crate::batch::{DropKey, Endpoint, ExchangeKey, ProcessFact, ProcessKey, SocketRow, Timestamp};
 use crate::model::disk::DiskShare;
+use crate::model::drop::Drops;
 use crate::model::exchange::ExchangeUse;
 use crate::model::process::Process;
-use crate::model::tcp::Socket;
+use crate::model::tcp::{Accepts, Socket};
 use crate::model::time::Recent;
 
 /// Subjects of a kind. At a few kilobytes each, this is what a report of a busy build host needs and memory allows.
@@ -82,6 +83,35 @@ pub(super) fn owners(map: &mut BTreeMap<(u32, ProcessKey), Recent<DiskShare>>, m
     }
 }
 
+/// The same for addresses at which connections are accepted, by their number.
+pub(super) fn accepts(map: &mut BTreeMap<(u32, Endpoint), Recent<Accepts>>, max: usize) {
+    if map.len() <= max {
+        return;
+    }
+    let mut ranked: Vec<_> = map.iter().map(|(key, accepts)| (accepts.sum.wait.count(), *key)).collect();
+    ranked.sort_unstable();
+    for (_, key) in ranked.into_iter().take(max / 2) {
+        if let Some(accepts) = map.remove(&key) {
+            map.entry((0, Endpoint::OTHER)).or_default().fold(&accepts);
+        }
+    }
+}
+
+/// The same for sockets that lose packets, by their number: they count by reason.
+pub(super) fn drops(map: &mut BTreeMap<DropKey, Recent<Drops>>, max: usize) {
+    if map.len() <= max {
+        return;
+    }
+    let mut ranked: Vec<_> = map.iter().map(|(key, drops)| (drops.sum.count, key.clone())).collect();
+    ranked.sort_unstable();
+    for (_, key) in ranked.into_iter().filter(|(_, key)| key.cookie.is_some()).take(max / 2) {
+        if let Some(drops) = map.remove(&key) {
+            let reason = DropKey { reason: key.reason, ..DropKey::default() };
+            map.entry(reason).or_default().fold(&drops);
+        }
+    }
+}
+
 /// The same for exchanges, by their number.
 pub(super) fn exchanges(map: &mut BTreeMap<ExchangeKey, Recent<ExchangeUse>>, max: usize) {
     if map.len() <= max {
@@ -126,6 +156,6 @@ fn other_process() -> Process {
 }
 
 fn other_socket() -> Socket {
-    let row = SocketRow { local: OTHER.into(), peer: OTHER.into(), ..SocketRow::default() };
+    let row = SocketRow { local: Endpoint::OTHER, peer: Endpoint::OTHER, ..SocketRow::default() };
     Socket { row, ..Socket::default() }
 }

@@ -11,8 +11,9 @@ use profiler_common::{disk, task, tcp};
 
 use crate::batch::hist::Scale;
 use crate::batch::{
-    Batch, CallRow, DiskKey, DiskRow, DiskStat, ExchangeKey, ExchangeRow, Fact, Hist, JournalRow, Machine, Pressure,
-    ProcessFact, ProcessKey, Slowest, SocketRow, TaskRow, Timestamp,
+    Batch, CallRow, DiskKey, DiskRow, DiskStat, DropKey, DropRow, Endpoint, ExchangeKey, ExchangeRow, Fact, Hist,
+    JournalRow, Machine, Pressure, ProcessFact, ProcessKey, Slowest, SocketRow, Spent, SpentParts, TaskRow, TcpMemory,
+    Timestamp,
 };
 use crate::model::{Model, Window};
 
@@ -74,6 +75,7 @@ pub(crate) fn batch(number: u64) -> Batch {
     let idle = Some(Pressure::default());
     batch.host.pressure = [("cpu", idle), ("io", idle), ("memory", idle)].map(|(name, p)| (name.into(), p)).into();
     batch.host.net = BTreeMap::from([("RetransSegs".into(), 0), ("ListenOverflows".into(), 0)]);
+    batch.host.tcp_memory = Some(TcpMemory { used_bytes: 1 << 20, pressure_bytes: 1 << 30, most_bytes: 2 << 30 });
     batch.host.refaulted_pages = Some(0);
     batch.host.disks = BTreeMap::from([(SDA, DiskStat::default())]);
     batch.quality.self_cpu_ns = 5 * MS;
@@ -150,8 +152,8 @@ pub(crate) fn connection(cookie: u64, owner: ProcessKey, segments_out: u64, retr
     SocketRow {
         cookie,
         netns: 1,
-        local: format!("10.0.0.1:{}", 40_000 + cookie),
-        peer: "10.0.0.9:5432".into(),
+        local: format!("10.0.0.1:{}", 40_000 + cookie).parse().unwrap(),
+        peer: "10.0.0.9:5432".parse().unwrap(),
         state: tcp::state::ESTABLISHED,
         owner: Some(owner),
         sent_bytes: segments_out * 1_000,
@@ -182,8 +184,8 @@ pub(crate) fn listener(cookie: u64, owner: ProcessKey, queue: u32, limit: u32, d
     SocketRow {
         cookie,
         netns: 1,
-        local: "0.0.0.0:80".into(),
-        peer: "*".into(),
+        local: "0.0.0.0:80".parse().unwrap(),
+        peer: Endpoint::ANY,
         state: tcp::state::LISTEN,
         owner: Some(owner),
         drops,
@@ -196,15 +198,26 @@ pub(crate) fn listener(cookie: u64, owner: ProcessKey, queue: u32, limit: u32, d
 /// So many exchanges of a process with a service of its own, of so long each.
 pub(crate) fn answers(owner: ProcessKey, endpoint: &str, count: u64, time_ns: u64) -> ExchangeRow {
     let key = ExchangeKey { role: role::SERVER, netns: 1, endpoint: endpoint.into(), process: owner };
-    let slowest = Slowest { time_ns, at: Timestamp(0), socket: 1, tid: owner.pid };
+    let mut spent = SpentParts { cpu_ns: time_ns / 4, ..SpentParts::default() };
+    spent.waits[wait::DISK_READ as usize] = time_ns - spent.cpu_ns;
+    let slowest = Slowest { time_ns, at: Timestamp(0), socket: 1, tid: owner.pid, spent: Spent::Told(spent) };
     ExchangeRow {
         key,
         count,
         time_ns: count * time_ns,
         time: linear32(time_ns, count),
         slowest: Some(slowest),
+        stalls: Some(0),
+        asked: Some(0),
         ..ExchangeRow::default()
     }
+}
+
+/// So many datagrams that a socket of its own had no room for.
+pub(crate) fn drops(owner: Option<ProcessKey>, cookie: u64, count: u64) -> DropRow {
+    let local = "0.0.0.0:8125".parse().unwrap_or_default();
+    let key = DropKey { reason: "SOCKET_RCVBUFF".into(), cookie: Some(cookie), netns: 1, protocol: 17, local };
+    DropRow { key, owner, count }
 }
 
 /// The same with a peer that is some round trip away.

@@ -45,6 +45,8 @@ impl Tally<HostRow> for HostRow {
         self.uninterruptible = row.uninterruptible;
         self.memory_available_bytes = row.memory_available_bytes;
         self.dirty_bytes = row.dirty_bytes;
+        self.local_ports = row.local_ports.or(self.local_ports);
+        self.tcp_memory = row.tcp_memory.or(self.tcp_memory);
         add_known(&mut self.refaulted_pages, row.refaulted_pages);
         for (name, pressure) in &row.pressure {
             with(&mut self.pressure, name, |sum| {

@@ -1,34 +1,9 @@
 //! The waterfall: exclusive states that a thread is in, one at any instant, which add up to its wall time.
 
+pub use profiler_common::wait::Class;
 use profiler_common::wait::{self, NAMES};
 
 use crate::model::task::Usage;
-
-/// What a state means for whoever wants the thread to get on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// It ran.
-    Cpu,
-    /// It wanted to run.
-    Queue,
-    /// It was held up by something.
-    Wait,
-    /// It waited for work to come or time to pass, as it had asked for: nobody is held up.
-    Idle,
-}
-
-impl Class {
-    /// In words.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Queue => "queue",
-            Self::Wait => "wait",
-            Self::Idle => "idle",
-        }
-    }
-}
 
 /// A state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +45,7 @@ pub const STATES: usize = AWAKE.len() + NAMES.len();
 pub fn named(number: usize) -> Option<State> {
     AWAKE.get(number).copied().or_else(|| {
         let wait = NAMES.get(number.checked_sub(AWAKE.len())?)?;
-        Some(state(wait.id, wait.label, if wait.idle { Class::Idle } else { Class::Wait }))
+        Some(state(wait.id, wait.label, wait.class))
     })
 }
 
@@ -78,7 +53,7 @@ pub fn named(number: usize) -> Option<State> {
 #[must_use]
 pub fn wait_of(number: u32) -> Option<u32> {
     let wait = number.checked_sub(u32::try_from(AWAKE.len()).ok()?)?;
-    NAMES.get(wait as usize).filter(|kind| !kind.idle).map(|_| wait)
+    NAMES.get(wait as usize).filter(|kind| kind.class == Class::Wait).map(|_| wait)
 }
 
 /// Time in each state, by number. The sum is the wall time.

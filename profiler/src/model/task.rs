@@ -52,7 +52,14 @@ impl Usage {
     /// Wall time that no state explains: rounding of the scheduler's clocks, and slices not yet closed.
     #[must_use]
     pub fn unexplained_ns(&self) -> u64 {
-        self.wall_ns.saturating_sub(self.cpu_ns + self.runq_ns() + self.throttled_ns + self.blocked_ns)
+        let told_ns = self.cpu_ns + self.runq_ns() + self.throttled_ns + self.stolen_ns() + self.blocked_ns;
+        self.wall_ns.saturating_sub(told_ns)
+    }
+
+    /// Time in which it had a CPU and was not run: what interrupts and the hypervisor took.
+    #[must_use]
+    pub fn stolen_ns(&self) -> u64 {
+        self.waits[wait::STOLEN as usize]
     }
 
     /// Run-queue time of both kinds, for want of a CPU.

@@ -1,8 +1,9 @@
 //! TCP sockets and host-wide TCP events.
 
+use profiler_common::limit::APPLICATION;
 use profiler_common::tcp;
 
-use crate::batch::{SocketRow, Timestamp};
+use crate::batch::{Address, Endpoint, Hist, SocketRow, Timestamp};
 use crate::model::connect::Failures;
 use crate::model::host::add_each;
 use crate::model::limit::Limits;
@@ -54,17 +55,26 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The peer's address, without the port.
-    #[must_use]
-    pub fn peer_host(&self) -> &str {
-        self.row.peer.rsplit_once(':').map_or(&self.row.peer, |(host, _)| host)
+    /// Whether it lives, and is not in the batch of a number since nothing happened on it: its application limits it.
+    pub(super) fn is_quiet(&self, batch: u64) -> bool {
+        self.seen != batch && self.ended.is_none() && self.row.limits.is_some() && self.row.state != tcp::state::CLOSE
     }
 
     /// Whether it waits for connections, or did before it was closed.
     #[must_use]
     pub fn is_listener(&self) -> bool {
-        self.row.state == tcp::state::LISTEN || self.row.peer == "*"
+        self.row.state == tcp::state::LISTEN || self.row.peer == Endpoint::ANY
     }
+}
+
+/// Whether a listener at one address accepts connections to another.
+#[must_use]
+pub fn accepts(listener: Endpoint, local: Endpoint) -> bool {
+    let is_there = match (listener.address, local.address) {
+        (Address::At(any), Address::At(at)) if any.is_unspecified() => any.is_ipv6() || at.is_ipv4(),
+        (one, other) => one == other,
+    };
+    is_there && listener.port == local.port
 }
 
 /// What moved on one socket.
@@ -82,8 +92,12 @@ pub struct SocketUse {
     pub drops: u64,
     /// Time by what limited it.
     pub limits: Limits,
+    /// Of the time limited by the receive window, that in which it had no room for a segment, as far as it is known.
+    pub zero_window_ns: u64,
     /// Connects that failed.
     pub failures: Failures,
+    /// Connections that were opened: 1 of one.
+    pub opened: u64,
     /// Timeouts (RTO), as far as they are known.
     pub timeouts: u64,
     /// Fast recoveries, as far as they are known.
@@ -100,6 +114,51 @@ impl Tally<ConnectFailed> for SocketUse {
     }
 }
 
+/// Connections that were accepted at one local address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepts {
+    /// Connections by how long they had waited in the queue.
+    pub wait: Hist,
+}
+
+impl Reset for Accepts {}
+
+/// A connection was accepted after so many nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted(pub u64);
+
+impl Tally<Accepted> for Accepts {
+    fn absorb(&mut self, accepted: &Accepted) {
+        self.wait.add(&Hist::one(accepted.0));
+    }
+}
+
+impl Tally<Accepts> for Accepts {
+    fn absorb(&mut self, other: &Accepts) {
+        self.wait.add(&other.wait);
+    }
+}
+
+/// A connection was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened;
+
+impl Tally<Opened> for SocketUse {
+    fn absorb(&mut self, _: &Opened) {
+        self.opened += 1;
+    }
+}
+
+/// So many nanoseconds in which nothing happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet(pub u64);
+
+impl Tally<Quiet> for SocketUse {
+    fn absorb(&mut self, quiet: &Quiet) {
+        self.limits.0[APPLICATION] += quiet.0;
+    }
+}
+
 impl Reset for SocketUse {}
 
 impl Tally<SocketRow> for SocketUse {
@@ -110,6 +169,7 @@ impl Tally<SocketRow> for SocketUse {
         self.retransmits += row.retransmits;
         self.drops += row.drops;
         self.limits.add(&Limits(row.limits.unwrap_or_default()));
+        self.zero_window_ns += row.zero_window_ns.unwrap_or_default();
         self.timeouts += row.timeouts.unwrap_or_default();
         self.recoveries += row.recoveries.unwrap_or_default();
     }
@@ -123,7 +183,9 @@ impl Tally<SocketUse> for SocketUse {
         self.retransmits += other.retransmits;
         self.drops += other.drops;
         self.limits.add(&other.limits);
+        self.zero_window_ns += other.zero_window_ns;
         self.failures.add(&other.failures);
+        self.opened += other.opened;
         self.timeouts += other.timeouts;
         self.recoveries += other.recoveries;
     }

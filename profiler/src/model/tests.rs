@@ -2,14 +2,16 @@
 
 use profiler_common::disk::op;
 use profiler_common::file::kind;
+use profiler_common::limit::APPLICATION;
 use profiler_common::task::state;
 
 use super::fixture::{
-    FSYNC, MS, READ, SDA, SECOND, answers, batch, calls, connection, machine, model, named, process, requests, sda,
-    thread,
+    FSYNC, MS, READ, SDA, SECOND, answers, batch, calls, connection, limits, machine, model, named, process, requests,
+    sda, thread,
 };
+use super::tcp::Socket;
 use super::{Model, Window, bound, file};
-use crate::batch::{Batch, DiskStat, ExchangeKey, Machine, ProbeStatus, ProcessKey, TaskRow};
+use crate::batch::{Batch, DiskStat, ExchangeKey, Machine, ProbeStatus, ProcessKey, SocketRow, TaskRow};
 
 const KEY: ProcessKey = ProcessKey { pid: 7, start_ns: 7 * SECOND };
 
@@ -37,6 +39,37 @@ fn whoever_ends_untold_is_forgotten() {
     assert_eq!(model.processes.keys().collect::<Vec<_>>(), [&KEY]);
     assert_eq!(model.processes[&KEY].threads.keys().collect::<Vec<_>>(), [&7]);
     assert_eq!(model.sockets.keys().collect::<Vec<_>>(), [&2]);
+}
+
+/// Connections rest for some intervals, and say so when they are told again.
+#[test]
+fn a_connection_on_which_nothing_happens_is_limited_by_its_application() {
+    let told = |number: u64, rows: &[(u64, u64)]| {
+        let row = |(cookie, quiet_s): &(u64, u64)| SocketRow {
+            quiet_ns: quiet_s * SECOND,
+            limits: Some(limits(&[(APPLICATION, 1_000 * (quiet_s + 1))])),
+            ..connection(*cookie, KEY, 9, 0)
+        };
+        Batch { sockets: rows.iter().map(row).collect(), ..batch(number) }
+    };
+    let batches: Vec<_> = (0..30)
+        .map(|number| match number {
+            0 => told(0, &[(1, 0), (2, 0)]),
+            number if number % 8 == 0 => told(number, &[(1, 7)]),
+            number if number % 9 == 0 => told(number, &[(2, 8)]),
+            number => told(number, &[]),
+        })
+        .collect();
+    let of = |model: &Model| {
+        let limits = |socket: &Socket| [socket.usage.now.limits.0, socket.usage.sum.limits.0].map(|ns| ns[APPLICATION]);
+        model.sockets.iter().map(|(cookie, socket)| (*cookie, limits(socket))).collect::<Vec<_>>()
+    };
+    let whole = model(Window::Whole, &batches);
+    assert_eq!(of(&whole), [1, 2].map(|cookie| (cookie, [SECOND, 30 * SECOND])));
+    let recent = model(Window::Recent, &batches);
+    assert_eq!(of(&recent), [1, 2].map(|cookie| (cookie, [SECOND, 20 * SECOND])));
+    let jumped = model(Window::Recent, &batches[10..]);
+    assert_eq!(of(&jumped), of(&recent), "as when it is replayed from the begin");
 }
 
 #[test]

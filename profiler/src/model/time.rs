@@ -62,6 +62,14 @@ impl<T: Reset> Recent<T> {
     {
         self.touched = true;
         self.now.absorb(row);
+        self.add_before(row, window);
+    }
+
+    /// Adds a row of intervals of the window before the last one.
+    pub(super) fn add_before<R>(&mut self, row: &R, window: Window)
+    where
+        T: Tally<R>,
+    {
         self.sum.absorb(row);
         if window == Window::Recent {
             self.young.absorb(row);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::wait::NAMES;
+use profiler_common::wait::{Class, NAMES};
 
 use crate::batch::{ProcessKey, TaskRow};
 use crate::model::task::parked;
@@ -72,7 +72,9 @@ impl Reset for Looks {}
 
 impl Tally<TaskRow> for Looks {
     fn absorb(&mut self, row: &TaskRow) {
-        let held = |wait: &u32| NAMES.get(*wait as usize).is_some_and(|kind| !kind.idle) && parked(row).is_none();
+        let held = |wait: &u32| {
+            NAMES.get(*wait as usize).is_some_and(|kind| kind.class == Class::Wait) && parked(row).is_none()
+        };
         if let Some(wait) = row.wait.filter(held) {
             let named = row.wait_object.clone().map_or(Object::Unknown, Object::Named);
             self.look(wait, row.wait_socket.map_or(named, Object::Socket), 1);

@@ -101,6 +101,7 @@ impl Pump {
             due = (due + self.tick).max(Instant::now());
         }
         // The last batch may have to wait until the one before is taken.
+        self.kernel.end();
         let last = self.batch();
         drop(self.sender.blocking_send(last));
     }

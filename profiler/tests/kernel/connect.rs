@@ -1,16 +1,17 @@
 //! Connects that fail: what the process is told is what we tell.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use profiler::batch::TimeWaitRow;
 use profiler::finding::all;
 use profiler_common::tcp::{event, failure};
 
 use crate::kernel::child::{Child, fork};
-use crate::kernel::network::{Cable, SERVER};
-use crate::kernel::observe::{every, figure_of_test, observe};
+use crate::kernel::network::{Cable, Namespace, SERVER};
+use crate::kernel::observe::{every, figure_of_test, observe, until};
 use crate::kernel::tcp::listen;
 
 const PORT: u16 = 7006;
@@ -48,6 +49,64 @@ fn give_up(cable: &Cable) -> Child {
         assert_eq!((result, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EINPROGRESS)));
         parent.say([failure::GIVEN_UP.into()]);
     })
+}
+
+/// What remains of connections that were closed here first: as many as `ss` says. Those that a listener has closed are not of
+/// ports that others want.
+#[test]
+fn connections_in_time_wait_are_counted_by_destination_like_ss() {
+    const CONNECTIONS: u64 = 40;
+    let cable = Cable::new();
+    let serve = |port: u16, closes_first: bool| {
+        let mut child = fork(|parent| {
+            cable.server.enter();
+            let listener = TcpListener::bind((SERVER, port)).unwrap();
+            parent.say([1]);
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                if !closes_first {
+                    // Until the other end has closed.
+                    assert_eq!(connection.read(&mut [0]).unwrap(), 0);
+                }
+            }
+        });
+        child.hear::<1>();
+        child
+    };
+    let seen = observe(&every(100), || {
+        let servers = [serve(PORT, false), serve(PORT + 1, false), serve(PORT + 2, true)];
+        let mut client = fork(|parent| {
+            cable.client.enter();
+            for number in 0..CONNECTIONS {
+                let port = PORT + u16::try_from(number % 4 % 3).unwrap();
+                let mut connection = TcpStream::connect((SERVER, port)).unwrap();
+                if port == PORT + 2 {
+                    assert_eq!(connection.read(&mut [0]).unwrap(), 0);
+                }
+            }
+            parent.say([1]);
+        });
+        client.hear::<1>();
+        client.end();
+        // The servers read and close one connection after another.
+        let remains = |end: &Namespace, filter: &[&str]| {
+            end.run(&[&["ss", "-tanH", "state", "time-wait"], filter].concat()).lines().count() as u64
+        };
+        until("all are closed", || {
+            let left = [remains(&cable.client, &[]), remains(&cable.server, &[])];
+            if left == [CONNECTIONS / 4 * 3, CONNECTIONS / 4] { Ok(()) } else { Err(format!("{left:?}")) }
+        });
+        let to = |port: u16| (port, remains(&cable.client, &["dst", &format!("{SERVER}:{port}")]));
+        let told = [PORT, PORT + 1, PORT + 2].map(to);
+        (servers, told)
+    });
+    let last = &seen.batches.last().unwrap().time_waits;
+    let of = |end: &Namespace| last.iter().filter(|waits| waits.netns == end.inode()).collect::<Vec<_>>();
+    let ours: Vec<_> = of(&cable.client).iter().map(|waits| (waits.peer.port, waits.count)).collect();
+    figure_of_test("by port = ss", format!("{ours:?} = {:?}", seen.said.1));
+    assert_eq!(ours, [(PORT, CONNECTIONS / 2), (PORT + 1, CONNECTIONS / 4)]);
+    assert_eq!(seen.said.1, [(PORT, CONNECTIONS / 2), (PORT + 1, CONNECTIONS / 4), (PORT + 2, 0)]);
+    assert_eq!(of(&cable.server), Vec::<&TimeWaitRow>::new(), "ports of a listener");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::kernel::observe::{need_root, tool};
+use crate::kernel::observe::{need_root, tool, until};
 
 /// A folder that is removed when dropped.
 pub struct Scratch(PathBuf);
@@ -104,9 +104,9 @@ impl LoopDevice {
         device(self.name())
     }
 
-    /// The numbers of its line in `/proc/diskstats` that follow the name.
+    /// Its [`settled`] numbers.
     pub fn diskstats(&self) -> Vec<u64> {
-        diskstats(self.name())
+        settled(self.name())
     }
 }
 
@@ -159,12 +159,12 @@ impl Drop for Partition {
     }
 }
 
-/// A small limit to what may be dirty, as it was when dropped.
-pub struct DirtyLimit(Vec<(String, String)>);
+/// A small limit to memory, as it was when dropped.
+pub struct Limit(Vec<(String, String)>);
 
-impl DirtyLimit {
-    /// Of one device; where that cannot be (before 6.2), of the host, which is a guest of ours.
-    pub fn of(disk: &LoopDevice) -> Self {
+impl Limit {
+    /// To what of one device may be dirty; where that cannot be (before 6.2), of the host, which is a guest of ours.
+    pub fn of_dirty_memory(disk: &LoopDevice) -> Self {
         let mut limit = Self(Vec::new());
         let device = fs::read_to_string(format!("/sys/class/block/{}/dev", disk.name())).unwrap();
         let bdi = format!("/sys/class/bdi/{}", device.trim());
@@ -181,6 +181,14 @@ impl DirtyLimit {
         limit
     }
 
+    /// Pages of all TCP sockets, below which there is no pressure any more, and above which there is.
+    pub fn of_tcp_memory(least: u64, pressure: u64) -> Self {
+        let (mut limit, path) = (Self(Vec::new()), "/proc/sys/net/ipv4/tcp_mem");
+        let before = fs::read_to_string(path).unwrap();
+        limit.set(path.to_owned(), &format!("{least} {pressure} {}", before.split_whitespace().last().unwrap()));
+        limit
+    }
+
     fn set(&mut self, path: String, value: &str) {
         let before = fs::read_to_string(&path).unwrap();
         fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -188,7 +196,7 @@ impl DirtyLimit {
     }
 }
 
-impl Drop for DirtyLimit {
+impl Drop for Limit {
     fn drop(&mut self) {
         for (path, before) in self.0.iter().rev() {
             drop(fs::write(path, before));
@@ -210,6 +218,14 @@ pub fn diskstats(name: &str) -> Vec<u64> {
     let mut line = lines.find(|line| line.clone().next() == Some(name)).unwrap();
     line.next();
     line.map(|word| word.parse().unwrap()).collect()
+}
+
+/// The same of a device that nobody asks for anything any more: a request is counted after whoever waits for it was woken.
+pub fn settled(name: &str) -> Vec<u64> {
+    until("nothing is under way", || {
+        let stats = diskstats(name);
+        if stats[8] == 0 { Ok(stats) } else { Err(format!("{} are", stats[8])) }
+    })
 }
 
 impl Drop for LoopDevice {

@@ -20,19 +20,18 @@ macro_rules! host {
 
 /// Nobody, as most systems number them.
 const NOBODY: u32 = 65_534;
-/// What kernels before 6.10 say of `tcp_send_reset`.
-const FEWER_RESETS: &str = "only resets that a socket sends";
+/// What kernels before 6.10 say of `tcp_send_reset`, and those before 6.11 of `kfree_skb`.
+const FEWER: [&str; 2] = ["only resets that a socket sends", "not for which sockets packets were"];
 
 #[test]
 fn whatever_this_kernel_has_works() {
-    let locked = lockdown().as_deref() == Some("confidentiality");
     let said = Said::of(&mut program(), &["--json"]);
-    let expected = probes(&snapshot(if locked { host!("locked_down") } else { host!("whole") }));
+    let expected = probes(&snapshot(if is_locked() { host!("locked_down") } else { host!("whole") }));
     for (probe, mut expected) in probes(&said.json()).into_iter().zip(expected) {
         if absent().contains(&probe.name) {
             expected = Probe { form: None, state: "missing".into(), reason: probe.reason.clone(), ..expected };
             assert_ne!(probe.reason, "");
-        } else if probe.reason.starts_with(FEWER_RESETS) {
+        } else if FEWER.iter().any(|fewer| probe.reason.starts_with(fewer)) {
             expected = Probe { state: "partial".into(), reason: probe.reason.clone(), ..expected };
         }
         assert_eq!(probe, expected);
@@ -54,7 +53,12 @@ fn who_is_seen_is_not_called_hidden() {
 fn without_types_what_needs_none_works() {
     let said = Said::of(&mut program(), &["--json", "--btf", "none"]);
     let json = said.json();
-    assert_eq!(probes(&json), probes(&snapshot(host!("without_types"))));
+    let (mut ours, mut expected) = (probes(&json), probes(&snapshot(host!("without_types"))));
+    if is_locked() {
+        // What needs a probe that is missing is refused for itself there, before that is known.
+        ours.iter_mut().chain(&mut expected).for_each(|probe| probe.reason.clear());
+    }
+    assert_eq!(ours, expected);
     assert_eq!(json["thread_records"], "hash_map");
     said.check_exit();
 }
@@ -96,6 +100,11 @@ fn people_read_it_on_any_terminal() {
         }
         assert_eq!(said.0.status.code(), json.0.status.code());
     }
+}
+
+/// Whether programs may not read the kernel's memory by address.
+fn is_locked() -> bool {
+    lockdown().as_deref() == Some("confidentiality")
 }
 
 /// The mode in brackets, if the kernel tells.

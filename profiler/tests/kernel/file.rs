@@ -30,10 +30,14 @@ fn fsyncs_and_what_they_wait_are_counted() {
         syncs.blocked.count(),
         syncs.blocked_ns
     );
-    assert_eq!((writes.count, writes.bytes), (SYNCS * WRITES_PER_SYNC, SYNCS * WRITES_PER_SYNC * 256));
-    assert_eq!((syncs.count, syncs.errors), (SYNCS, [0; 8]));
-    assert_eq!(syncs.blocked.count(), blocked_calls, "calls that blocked");
-    assert_close("blocked in fsync", syncs.blocked_ns, blocked_ns, 0.02);
+    // Where programs can be preempted, some calls are not seen, or the switch by which those before it become the thread's.
+    let missed = seen.missed("sys_exit") + seen.missed("sched_switch") * WRITES_PER_SYNC;
+    let seen_of = |whole: u64, count: u64| (whole.saturating_sub(missed)..=whole).contains(&count);
+    assert!(seen_of(SYNCS * WRITES_PER_SYNC, writes.count), "{writes:?}, missed {missed}");
+    assert_eq!(writes.bytes, writes.count * 256);
+    assert!(seen_of(SYNCS, syncs.count) && syncs.errors == [0; 8], "{syncs:?}, missed {missed}");
+    assert!(seen_of(blocked_calls, syncs.blocked.count()), "calls that blocked: {syncs:?}, missed {missed}");
+    assert_close("blocked in fsync", syncs.blocked_ns, blocked_ns, 0.02 + missed as f64 / SYNCS as f64);
     let device = mount.device.device();
     let disks = seen.batches.iter().flat_map(|batch| &batch.disks).filter(|row| row.key.device == device);
     let flushes: u64 = disks.filter(|row| row.key.op == op::FLUSH).map(|row| row.requests).sum();

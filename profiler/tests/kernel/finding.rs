@@ -1,9 +1,12 @@
 //! Findings: a fault that was planted is named, with who suffers; nobody is named in its healthy twin.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
 use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
@@ -13,9 +16,10 @@ use profiler_common::disk::op;
 
 use crate::kernel::child::{Child, clock, fork};
 use crate::kernel::clock::be_first;
-use crate::kernel::device::{DirtyLimit, LoopDevice, Mount, Scratch};
-use crate::kernel::network::Cable;
-use crate::kernel::observe::{every, figure_of_test, is_guest, observe};
+use crate::kernel::device::{self, Limit, LoopDevice, Mount, Scratch};
+use crate::kernel::network::{Cable, SERVER};
+use crate::kernel::observe::{every, figure_of_test, is_guest, observe, until};
+use crate::kernel::operation::fio_on;
 use crate::kernel::tcp_limit::{reader, set, write, writer};
 use crate::kernel::waterfall::disk::{fill, forgotten, read_directly, touch};
 
@@ -24,14 +28,20 @@ const PORT: u16 = 7005;
 /// What is found of processes that the workload names, by the number of the detector.
 #[track_caller]
 fn found(id: &str, workload: impl FnOnce() -> Vec<u32>) -> Vec<Finding> {
+    found_any(&[id], workload)
+}
+
+/// The same by several detectors.
+#[track_caller]
+fn found_any(ids: &[&str], workload: impl FnOnce() -> Vec<u32>) -> Vec<Finding> {
     let seen = observe(&every(100), workload);
     let pids: Vec<String> = seen.said.iter().map(|pid| format!("({pid})")).collect();
     let names = |text: &String| pids.iter().any(|pid| text.contains(pid));
-    let found = all(&seen.model()).into_iter().filter(|finding| finding.id == id && finding.victims.iter().any(names));
-    let found: Vec<_> = found.collect();
+    let mut found = all(&seen.model());
+    println!("{found:#?}");
+    found.retain(|finding| ids.contains(&finding.id) && finding.victims.iter().any(names));
     for finding in &found {
-        println!("{finding:#?}");
-        figure_of_test(id, format!("{:.0} %", finding.impact * 100.0));
+        figure_of_test(finding.id, format!("{:.0} %", finding.impact * 100.0));
     }
     found
 }
@@ -40,6 +50,15 @@ fn found(id: &str, workload: impl FnOnce() -> Vec<u32>) -> Vec<Finding> {
 #[track_caller]
 fn found_of(id: &str, work: impl FnOnce()) -> Vec<Finding> {
     found(id, || vec![fork(|_| work()).ended()])
+}
+
+/// The same of some that go on for longer.
+#[track_caller]
+pub fn found_beside(ids: &[&str], processes: &[Child]) -> Vec<Finding> {
+    found_any(ids, || {
+        thread::sleep(Duration::from_secs(1));
+        processes.iter().map(|process| process.pid).collect()
+    })
 }
 
 #[test]
@@ -76,11 +95,48 @@ fn who_waits_for_each_read_is_told_from_who_has_else_to_do() {
     let disk = LoopDevice::uncached(16);
     let slow = found_of("S11", || {
         be_first();
-        read_directly(&disk, || ());
+        read_large(&disk);
     });
     let at = Subject::Disk(disk.device(), op::READ);
     assert!(slow.iter().any(|finding| finding.at == at), "{slow:?}");
     assert_eq!(found_of("S11", || read_directly(&disk, || thread::sleep(Duration::from_micros(500)))), []);
+}
+
+/// The same with reads whose completions are waited for.
+#[test]
+fn who_waits_for_each_completion_is_told_from_who_has_else_to_do() {
+    if is_guest() {
+        return;
+    }
+    let disk = LoopDevice::uncached(16);
+    let at = Subject::Disk(disk.device(), op::READ);
+    for engine in ["--ioengine=libaio", "--ioengine=io_uring"] {
+        let read = |options: &[&str]| {
+            let reads = || device::diskstats(disk.name())[0];
+            let before = reads();
+            let reader = fork(|_| {
+                let fixed = [engine, "--iodepth=1", "--direct=1", "--rw=randread", "--bs=256k", "--time_based"];
+                let error = fio_on(&disk.path, &[&fixed, options].concat()).stdout(Stdio::null()).exec();
+                panic!("these tests need `fio`: {error}");
+            });
+            until("it reads", || if reads() > before { Ok(()) } else { Err("it does not".to_owned()) });
+            found_beside(&["S11"], &[reader])
+        };
+        let slow = read(&["--runtime=60"]);
+        assert!(slow.iter().any(|finding| finding.at == at), "{engine} {slow:?}");
+        assert_eq!(read(&["--runtime=60", "--thinktime=20000"]), [], "{engine}");
+    }
+}
+
+/// Reads of which a busy host is no large part.
+fn read_large(disk: &LoopDevice) {
+    const LENGTH: usize = 256 << 10;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&disk.path).unwrap();
+    let mut memory = vec![0; LENGTH + 4096];
+    let begin = memory.as_ptr().align_offset(4096);
+    for place in (0..16 << 20).step_by(LENGTH).cycle().take(4_000) {
+        file.read_exact_at(&mut memory[begin..begin + LENGTH], place).unwrap();
+    }
 }
 
 #[test]
@@ -89,7 +145,7 @@ fn a_writer_that_is_paused_is_told_from_one_that_is_not() {
         return;
     }
     let disk = LoopDevice::uncached(96);
-    let (limit, scratch) = (DirtyLimit::of(&disk), Scratch::new());
+    let (limit, scratch) = (Limit::of_dirty_memory(&disk), Scratch::new());
     assert_eq!(found_of("S5", || fill(&disk.path)).len(), 1);
     drop(limit);
     assert_eq!(found_of("S5", || fill(&scratch.file("free", 0))), []);
@@ -100,6 +156,13 @@ fn pages_that_come_from_a_disk_are_told_from_those_in_memory() {
     let disk = LoopDevice::uncached(64);
     let file = forgotten(&disk);
     assert_eq!(found_of("S16", || touch(&file)).len(), 1);
+    // Whoever has the kernel drop its caches, pages that a process has mapped stay.
+    let mut holder = fork(|parent| {
+        touch(&file);
+        parent.say([1]);
+        parent.hear();
+    });
+    holder.hear::<1>();
     assert_eq!(found_of("S16", || touch(&file)), []);
 }
 
@@ -184,4 +247,51 @@ fn a_small_send_buffer_and_a_full_path_are_told_apart() {
     let (full, _router) = Cable::routed(&["rate", "20mbit", "burst", "4kb", "limit", "48kb"]);
     let much = |connection: &mut TcpStream| write(connection, 3 << 20);
     assert_eq!(["N5", "N6"].map(|id| found_between(id, &full, 0, much).len()), [0, 1]);
+}
+
+/// Connections whose data nobody reads, with more room for it than TCP may use. They live until all is read.
+fn stuffed(cable: &Cable) -> (Child, Child) {
+    const CONNECTIONS: usize = 4;
+    let mut server = fork(|parent| {
+        cable.server.enter();
+        let listener = TcpListener::bind((SERVER, PORT)).unwrap();
+        parent.say([1]);
+        let _unread: Vec<_> = (0..CONNECTIONS).map(|_| listener.accept().unwrap()).collect();
+        parent.hear();
+    });
+    server.hear::<1>();
+    let mut client = fork(|parent| {
+        cable.client.enter();
+        let full = || {
+            let mut connection = TcpStream::connect((SERVER, PORT)).unwrap();
+            set(&connection, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 8 << 20);
+            connection.set_nonblocking(true).unwrap();
+            while connection.write(&[1; 4_096]).is_ok() {}
+            connection
+        };
+        let _stuffed: Vec<_> = (0..CONNECTIONS).map(|_| full()).collect();
+        parent.say([1]);
+        parent.hear();
+    });
+    client.hear::<1>();
+    (server, client)
+}
+
+#[test]
+fn whoever_holds_the_memory_of_tcp_is_named() {
+    let cable = Cable::new();
+    let observed = || {
+        let seen = observe(&every(100), || stuffed(&cable));
+        let model = seen.model();
+        let memory = model.host.row.sum.tcp_memory.unwrap();
+        figure_of_test("memory of TCP, from where on there is pressure", format!("{memory:?}"));
+        let findings = all(&model).into_iter().filter(|finding| finding.id == "N21");
+        (findings.collect::<Vec<_>>(), seen.said.1.pid)
+    };
+    assert_eq!(observed().0, []);
+    let limit = Limit::of_tcp_memory(1_024, 2_048);
+    let (findings, pid) = observed();
+    drop(limit);
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert!(finding.subject.ends_with(&format!("({pid})")), "{finding:?}");
 }

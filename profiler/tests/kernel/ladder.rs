@@ -15,7 +15,7 @@ use profiler_common::lost::UNSEEN_REQUESTS;
 
 use self::workload::{Claim, Said, Truth, World};
 use crate::kernel::device::Scratch;
-use crate::kernel::observe::{Seen, absent, every, missing, observe_without};
+use crate::kernel::observe::{STALE_NS, Seen, absent, every, missing, observe_without};
 
 /// Types of Linux 6.1, stripped to what we read: those of no running kernel.
 const OTHER_TYPES: &[u8] = include_bytes!("../btf/6.1.btf");
@@ -83,7 +83,7 @@ fn types_of_another_kernel_are_refused() {
 }
 
 /// These probes, and all that are not loaded because of them.
-fn relying_on(names: &[&'static str]) -> Vec<&'static str> {
+pub fn relying_on(names: &[&'static str]) -> Vec<&'static str> {
     let mut lacking = names.to_vec();
     for probe in PROBES {
         if probe.after.is_some_and(|after| lacking.contains(&after)) && !lacking.contains(&probe.name) {
@@ -100,9 +100,7 @@ fn told(world: &mut World, options: &Options, lacking: &[&str]) -> Vec<Told> {
     let model = seen.model();
     report_names_what_is_missing(&seen, &model);
     rules_tell_what_they_can(&seen, &model);
-    let lost = seen.lost();
-    let hidden = lost.get(UNSEEN_REQUESTS).copied().unwrap_or(0);
-    let cells = seen.said.claims.iter().map(|claim| cell(&seen, &model, claim, hidden));
+    let cells = seen.said.claims.iter().map(|claim| cell(&seen, &model, claim));
     cells.chain(events(&seen, &model)).collect()
 }
 
@@ -126,7 +124,7 @@ fn rules_tell_what_they_can(seen: &Seen<Said>, model: &Model) {
     }
 }
 
-fn cell(seen: &Seen<Said>, model: &Model, claim: &Claim, hidden: u64) -> Told {
+fn cell(seen: &Seen<Said>, model: &Model, claim: &Claim) -> Told {
     let explained = |why: &str| missing(&seen.machine).iter().any(|name| why == format!("the probe {name} is missing"));
     let sheet = sheet(model, claim.table, &Scope::default());
     let column = |id: &str| sheet.columns.iter().position(|column| column.id == id).unwrap();
@@ -145,7 +143,11 @@ fn cell(seen: &Seen<Said>, model: &Model, claim: &Claim, hidden: u64) -> Told {
         assert!(explained(why), "{claim:?}: unknown because {why}");
         return Told::Unknown;
     }
-    assert!(is_true(&claim.truth, whole(model, claim.column, value), value, hidden), "{claim:?}, but we say {value:?}");
+    assert!(
+        is_true(seen, &claim.truth, whole(model, claim.column, value), value),
+        "{claim:?}, but we say {value:?} without {:?}",
+        missing(&seen.machine)
+    );
     Told::Right
 }
 
@@ -160,14 +162,18 @@ fn whole(model: &Model, column: &str, value: &Value) -> Option<f64> {
     value.number().map(|number| number * factor)
 }
 
-fn is_true(truth: &Truth, number: Option<f64>, value: &Value, hidden: u64) -> bool {
+fn is_true(seen: &Seen<Said>, truth: &Truth, number: Option<f64>, value: &Value) -> bool {
     // As exact as a share of the time can be.
     const ROUNDING: f64 = 1e-3;
     let between =
         |low: f64, high: f64| number.is_some_and(|number| low - ROUNDING <= number && number <= high + ROUNDING);
     match truth {
         Truth::Between(low, high) => between(*low, *high),
-        Truth::Requests(count) => between(count.saturating_sub(hidden) as f64, *count as f64),
+        Truth::Requests(count) => {
+            let hidden = seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
+            between(count.saturating_sub(hidden) as f64, *count as f64)
+        }
+        Truth::Booked(ns) => between(*ns as f64 - 10.0, (ns + STALE_NS + seen.slack_ns()) as f64),
         Truth::Text(text) => matches!(value, Value::Text(value) if value == text),
     }
 }

@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use profiler::batch::Endpoint;
+
 use crate::kernel::observe::{need_root, tool};
 
 /// Address of the server's end.
@@ -142,8 +144,8 @@ impl Namespace {
 
     /// The only connection to a port of the other end.
     pub fn connection_to(&self, port: u16) -> Told {
-        let end = format!(":{port}");
-        let mut found: Vec<_> = self.connections().into_iter().filter(|told| told.peer.ends_with(&end)).collect();
+        let mut found = self.connections();
+        found.retain(|told| told.peer.port == port);
         assert_eq!(found.len(), 1, "connections to {port}: {found:?}");
         found.remove(0)
     }
@@ -175,8 +177,8 @@ pub struct Told {
     pub state: String,
     pub receive_queue: u64,
     pub send_queue: u64,
-    pub local: String,
-    pub peer: String,
+    pub local: Endpoint,
+    pub peer: Endpoint,
     /// `name:value`
     values: HashMap<String, String>,
 }
@@ -191,8 +193,8 @@ impl Told {
             state: (*state).to_owned(),
             receive_queue: receive.parse().unwrap(),
             send_queue: send.parse().unwrap(),
-            local: (*local).to_owned(),
-            peer: (*peer).to_owned(),
+            local: local.parse().unwrap(),
+            peer: peer.parse().unwrap(),
             values: values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         }
     }

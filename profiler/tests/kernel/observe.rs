@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profiler::batch::{Batch, CallRow, Machine, TaskRow};
+use profiler::batch::{Batch, CallRow, Machine, SocketRow, TaskRow};
 use profiler::kernel::probe::PROBES;
 use profiler::model::{Model, Window};
 use profiler::source::Source;
@@ -26,6 +26,11 @@ pub struct Seen<T> {
     pub said: T,
 }
 
+/// How much longer a wait on the run queue may be told than it is in the scheduler's book. That is closed by a clock which the wake-up
+/// had read, if the switch followed from it: it may be a tick old, of up to 10 ms. What one of our ticks saw of the wait by then
+/// cannot be taken back.
+pub const STALE_NS: u64 = 10_000_000;
+
 /// Options with an interval of so many milliseconds, and nothing sampled.
 pub fn every(milliseconds: u64) -> Options {
     Options { tick: Duration::from_millis(milliseconds), sample_permille: 0, ..Options::default() }
@@ -43,6 +48,16 @@ pub fn observe<T>(options: &Options, workload: impl FnOnce() -> T) -> Seen<T> {
 
 /// The same where these probes are missing, beside those that this kernel does not have.
 pub fn observe_without<T>(options: &Options, lacking: &[&str], workload: impl FnOnce() -> T) -> Seen<T> {
+    observe_each(options, lacking, |_| (), workload)
+}
+
+/// The same; what is taken out of a batch as it comes, is not kept.
+pub fn observe_each<T>(
+    options: &Options,
+    lacking: &[&str],
+    each: impl FnMut(&mut Batch) + Send,
+    workload: impl FnOnce() -> T,
+) -> Seen<T> {
     need_root();
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let live = Live::attach(options).unwrap();
@@ -52,7 +67,7 @@ pub fn observe_without<T>(options: &Options, lacking: &[&str], workload: impl Fn
     assert_eq!(missing(&machine), expected, "probes that should be there, or should not: {:?}", machine.probes);
     let (workload_runs, workload_ended) = oneshot::channel::<()>();
     thread::scope(|scope| {
-        let collector = scope.spawn(move || collect(live, workload_ended));
+        let collector = scope.spawn(move || collect(live, workload_ended, each));
         // Dropped when the workload panics, too: else nobody would end the collector.
         let workload_runs = workload_runs;
         let said = workload();
@@ -86,14 +101,17 @@ pub fn may_overbook() -> bool {
 }
 
 /// All batches, until the workload has ended and the last interval has come.
-fn collect(mut live: Live, mut workload_ended: oneshot::Receiver<()>) -> Vec<Batch> {
+fn collect(mut live: Live, mut workload_ended: oneshot::Receiver<()>, mut each: impl FnMut(&mut Batch)) -> Vec<Batch> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut batches, mut ended) = (Vec::new(), false);
     runtime.block_on(async {
         loop {
             tokio::select! {
                 batch = live.next() => match batch.unwrap() {
-                    Some(batch) => batches.push(batch),
+                    Some(mut batch) => {
+                        each(&mut batch);
+                        batches.push(batch);
+                    }
                     None => return batches,
                 },
                 _ = &mut workload_ended, if !ended => {
@@ -117,6 +135,13 @@ impl<T> Seen<T> {
         let mut model = Model::new(self.machine.clone(), Window::Whole);
         self.batches.iter().for_each(|batch| model.apply(batch));
         model
+    }
+
+    /// The last row of each socket that was there to the end.
+    pub fn sockets(&self) -> Vec<&SocketRow> {
+        let all = self.batches.iter().flat_map(|batch| &batch.sockets);
+        let last: BTreeMap<_, _> = all.map(|row| (row.cookie, row)).collect();
+        last.into_values().filter(|row| !row.ended).collect()
     }
 
     /// Call rows of a process, summed over all intervals, by call name; kinds as [`profiler_common::file::kind`].
@@ -184,6 +209,29 @@ impl<T> Seen<T> {
             lost.retain(|name, _| !name.starts_with("missed_"));
         }
         assert!(lost.is_empty(), "{lost:?}");
+    }
+
+    /// What is told of a time is all of it, and no more.
+    #[track_caller]
+    pub fn assert_adds_up(&self, told_ns: u64, wall_ns: u64) {
+        let slack_ns = wall_ns / 1_000 + self.slack_ns();
+        let (least_ns, most_ns) = (wall_ns.saturating_sub(slack_ns), wall_ns + slack_ns + STALE_NS);
+        assert!((least_ns..=most_ns).contains(&told_ns), "{told_ns} told of {wall_ns}, of which {slack_ns} is slack");
+    }
+
+    /// By how much clocks may disagree. An emulator that stands still between two looks at them has them disagree by as much,
+    /// and so has a host whose CPU was given to another for a while: in ticks of 10 ms.
+    pub fn slack_ns(&self) -> u64 {
+        match self.stolen_ns() {
+            _ if is_guest() => 20_000_000,
+            0 => 1_000_000,
+            stolen_ns => stolen_ns + 10_000_000,
+        }
+    }
+
+    /// Time for which CPUs were given to others by the host of this machine: no clock of a thread has it.
+    pub fn stolen_ns(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.host.cpu_ns[5]).sum()
     }
 
     /// How often the kernel did not run programs whose names begin so.

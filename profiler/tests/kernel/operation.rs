@@ -21,15 +21,20 @@ use crate::kernel::trace::Trace;
 /// Operations of `fio` that are under way at a time.
 pub const DEPTH: u64 = 8;
 
-/// Runs `fio` on a file in one process, with these options; the process, and what it says of its only job.
+/// `fio` on a file in one process, with these options.
+pub fn fio_on(path: &str, options: &[&str]) -> Command {
+    let (file, depth) = (format!("--filename={path}"), format!("--iodepth={DEPTH}"));
+    let fixed = ["--name=job", "--thread", "--randseed=7", "--size=16m", "--bs=4k", &depth, "--rw=randrw"];
+    let mut fio = Command::new("fio");
+    fio.args(fixed).args(["--output-format=json", "--eta=never", &file]).args(options).stdin(Stdio::null());
+    fio
+}
+
+/// Runs it; the process, and what it says of its only job.
 pub fn fio(path: &str, options: &[&str]) -> (u32, Value) {
     let scratch = Scratch::new();
-    let (file, report) = (format!("--filename={path}"), scratch.path("report"));
-    let output = format!("--output={report}");
-    let depth = format!("--iodepth={DEPTH}");
-    let fixed = ["--name=job", "--thread", "--randseed=7", "--size=16m", "--bs=4k", &depth, "--rw=randrw"];
-    let fixed = [&fixed[..], &["--output-format=json", "--eta=never", &file, &output]].concat();
-    let process = Command::new("fio").args(fixed).args(options).stdin(Stdio::null()).spawn();
+    let report = scratch.path("report");
+    let process = fio_on(path, options).arg(format!("--output={report}")).spawn();
     let pid = process.expect("these tests need `fio`").id();
     assert_eq!(child::end(pid).1, 0);
     let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();

@@ -1,12 +1,15 @@
 //! Connections against `ss`: bytes, times, windows, owners; listeners and their queues; short lives and failures.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use profiler::batch::SocketRow;
+use profiler::batch::{Endpoint, SocketRow};
+use profiler::field::{Row, Scope, Table, sheet};
+use profiler::finding::all;
 use profiler_common::limit::HANDSHAKE;
 use profiler_common::tcp::state;
 
@@ -93,12 +96,20 @@ pub fn quiet(cable: &Cable, port: u16) -> [Told; 2] {
     })
 }
 
+/// Waits until no connection is left at either end.
+fn closed(cable: &Cable) {
+    until("both ends are closed", || {
+        let open = |end: &Namespace| end.connections().iter().filter(|told| told.state != "TIME-WAIT").count();
+        if open(&cable.client) + open(&cable.server) == 0 { Ok(()) } else { Err("they are not".to_owned()) }
+    });
+}
+
 /// Compares the last row of a socket with what `ss` says of it.
 #[track_caller]
 pub fn same_as_ss<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> SocketRow {
-    let last = seen.batches.last().unwrap();
-    let mut rows = last.sockets.iter().filter(|row| row.netns == namespace && row.local == told.local);
-    let row = rows.find(|row| row.peer == told.peer).unwrap_or_else(|| panic!("no {told:?} in {:?}", last.sockets));
+    let sockets = seen.sockets();
+    let mine = |row: &&&SocketRow| row.netns == namespace && row.local == told.local && row.peer == told.peer;
+    let row = *sockets.iter().find(mine).unwrap_or_else(|| panic!("no {told:?} in {sockets:?}"));
     let total = row.total;
     assert_eq!(total.sent_bytes, told.number("bytes_sent"), "bytes_sent");
     assert_eq!(total.acked_bytes, told.number("bytes_acked"), "bytes_acked");
@@ -187,10 +198,7 @@ fn a_connection_waits_to_be_accepted() {
         server.end();
         client.say(0);
         client.end();
-        until("both ends are closed", || {
-            let open = |end: &Namespace| end.connections().iter().filter(|told| told.state != "TIME-WAIT").count();
-            if open(&cable.client) + open(&cable.server) == 0 { Ok(()) } else { Err("they are not".to_owned()) }
-        });
+        closed(&cable);
         (pid, accepted_ns - connected_ns)
     });
     let (pid, truth_ns) = seen.said;
@@ -201,6 +209,79 @@ fn a_connection_waits_to_be_accepted() {
     let accept_ns = row.accept_ns.unwrap();
     figure_of_test("in the queue = by the clocks of both", format!("{} = {}", ms(accept_ns), ms(truth_ns)));
     assert!(accept_ns.abs_diff(truth_ns) < truth_ns / 20, "{accept_ns} {truth_ns}");
+    let listeners = sheet(&seen.model(), Table::Listeners, &Scope::default());
+    let cell = |row: &Row, id: &str| {
+        listeners.columns.iter().zip(&row.cells).find(|(column, _)| column.id == id).unwrap().1.clone()
+    };
+    let local = format!("{SERVER}:{PORT}");
+    let mut rows = listeners.rows.iter().filter(|row| cell(row, "net.local").to_string() == local);
+    let wait_ns = cell(rows.next().unwrap(), "net.accept_p99_ns").number().unwrap();
+    assert!((wait_ns / accept_ns as f64 - 1.0).abs() < 0.02, "of its listener: {wait_ns} {accept_ns}");
+}
+
+/// Each waits for those before it.
+#[test]
+fn a_server_that_accepts_slowly_is_named() {
+    const CONNECTIONS: u64 = 60;
+    let cable = Cable::new();
+    let seen = observe(&every(100), || {
+        let mut server = fork(|parent| {
+            cable.server.enter();
+            let listener = TcpListener::bind((SERVER, PORT)).unwrap();
+            parent.say([1]);
+            for _ in 0..CONNECTIONS {
+                thread::sleep(Duration::from_millis(15));
+                listener.accept().unwrap();
+            }
+            parent.say([1]);
+            parent.hear();
+        });
+        server.hear::<1>();
+        let mut client = fork(|parent| {
+            cable.client.enter();
+            let open: Vec<_> = (0..CONNECTIONS).map(|_| TcpStream::connect((SERVER, PORT)).unwrap()).collect();
+            parent.say([open.len() as u64]);
+            parent.hear();
+        });
+        client.hear::<1>();
+        server.hear::<1>();
+        (server, client)
+    });
+    let findings = all(&seen.model());
+    let found: Vec<_> = findings.iter().filter(|finding| finding.id == "N9").map(|found| &found.subject).collect();
+    let (server, _client) = &seen.said;
+    let comm = fs::read_to_string(format!("/proc/{}/comm", server.pid)).unwrap();
+    assert_eq!(found, [&format!("{SERVER}:{PORT} of {} ({})", comm.trim(), server.pid)], "{findings:?}");
+}
+
+#[test]
+fn a_connection_between_two_namespaces_of_this_host_is_shown_once() {
+    let cable = Cable::new();
+    let seen = observe(&every(100), || {
+        let server = serve(&cable.server, PORT);
+        let client = ask(&cable.client, PORT, |parent, connection| {
+            parent.hear();
+            drop(connection);
+        });
+        (server, client, quiet(&cable, PORT))
+    });
+    let (server, client, [at_server, at_client]) = &seen.said;
+    let model = seen.model();
+    let ends = [at_server, at_client].map(|told| (told.local, told.peer));
+    let rows = |scope| {
+        let sheet = sheet(&model, Table::Connections, &scope);
+        let at = |id: &str| sheet.columns.iter().position(|column| column.id == id).unwrap();
+        let of = |row: &Row, id: &str| row.cells[at(id)].to_string();
+        let mine = |row: &&Row| ends.iter().any(|(local, _)| of(row, "net.local") == local.to_string());
+        let named = |row: &Row| [of(row, "net.local"), of(row, "net.peer"), of(row, "net.peer_owner")];
+        sheet.rows.iter().filter(mine).map(named).collect::<Vec<_>>()
+    };
+    let once = rows(Scope::once());
+    assert_eq!((once.len(), rows(Scope::default()).len()), (1, 2), "{once:?}");
+    let shown = ends.iter().position(|(local, _)| once[0][0] == local.to_string()).unwrap();
+    let (there, inode) = [(client, cable.client.inode()), (server, cable.server.inode())][shown];
+    let comm = fs::read_to_string(format!("/proc/{}/comm", there.pid)).unwrap();
+    assert_eq!(once[0][2], format!("{} in {}", comm.trim(), model.namespace(inode)), "who is at the other end");
 }
 
 #[test]
@@ -216,10 +297,7 @@ fn a_connection_within_one_interval_has_all_its_bytes() {
         server.hear::<1>();
         server.say(0);
         server.end();
-        until("both ends are closed", || {
-            let open = |end: &Namespace| end.connections().iter().filter(|told| told.state != "TIME-WAIT").count();
-            if open(&cable.client) + open(&cable.server) == 0 { Ok(()) } else { Err("they are not".to_owned()) }
-        });
+        closed(&cable);
         (pids, local)
     });
     let ([server, client], local) = &seen.said;
@@ -264,11 +342,10 @@ fn a_listener_is_what_ss_says() {
     });
     let (server, _client, told) = &seen.said;
     let words: Vec<_> = told.split_whitespace().collect();
-    let last = seen.batches.last().unwrap();
     let listens = |row: &&SocketRow| row.netns == cable.server.inode() && row.state == state::LISTEN;
-    let row = last.sockets.iter().find(listens).unwrap();
+    let row = seen.sockets().into_iter().find(listens).unwrap();
     assert_eq!([row.accept_queue.to_string(), row.accept_limit.to_string()], [words[1], words[2]]);
     assert_eq!((row.accept_queue, row.accept_limit), (3, BACKLOG.unsigned_abs()));
-    assert_eq!((row.local.as_str(), row.peer.as_str()), (words[3], "*"));
+    assert_eq!((row.local.to_string().as_str(), row.peer), (words[3], Endpoint::ANY));
     assert_eq!(row.owner.map(|owner| owner.pid), Some(server.pid));
 }

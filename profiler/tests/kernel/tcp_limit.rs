@@ -1,13 +1,12 @@
 //! What limits a connection, against the clocks that `ss` shows, on limits that were planted.
 
-use std::array;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
-use profiler::batch::SocketRow;
+use profiler::model::tcp::Socket;
 use profiler_common::limit::{
     APPLICATION, CONGESTION_WINDOW, HANDSHAKE, LIMIT_NAMES, LIMITS, PACING, QUEUE, RECEIVE_WINDOW, RECOVERY,
     SEND_BUFFER,
@@ -15,7 +14,7 @@ use profiler_common::limit::{
 
 use crate::kernel::child::{Child, clock, fork};
 use crate::kernel::network::{Cable, Namespace, SERVER, Told};
-use crate::kernel::observe::{Seen, absent, assert_close, every, figure_of_test, observe};
+use crate::kernel::observe::{Seen, absent, assert_close, every, figure_of_test, is_guest, observe};
 use crate::kernel::tcp::quiet;
 use crate::kernel::trace::Trace;
 
@@ -111,12 +110,12 @@ pub fn sees_recovery() -> bool {
 /// Time of the client's connection by limit, over all intervals: what `ss` has of it, it has as well.
 #[track_caller]
 fn limits_of(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) -> [u64; LIMITS] {
-    limits_and_hidden(cable, workload).0
+    traced(cable, workload).0
 }
 
-/// The same, and for how many edges of its congestion state the kernel ran no program.
+/// The same, for how many edges of its congestion state the kernel ran no program, and all edges, where tracefs tells.
 #[track_caller]
-fn limits_and_hidden(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) -> ([u64; LIMITS], u64) {
+fn traced(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u64))) -> ([u64; LIMITS], u64, Option<Trace>) {
     let trace = Trace::of_congestion(PORT);
     let seen = observe(&every(100), || {
         let (server, (client, took_ns)) = workload();
@@ -125,7 +124,7 @@ fn limits_and_hidden(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u
     });
     seen.assert_counts_whole();
     let (_, _, took_ns, told, recoveries) = &seen.said;
-    let hidden = trace.map_or(0, |trace| trace.hidden_count(&seen.batches, "tcp_cong_state_set"));
+    let hidden = trace.as_ref().map_or(0, |trace| trace.hidden_count(&seen.batches, "tcp_cong_state_set"));
     if sees_recovery() {
         let rows = seen.batches.iter().flat_map(|batch| &batch.sockets).filter(|row| row.netns == cable.client.inode());
         let ours: u64 = rows.map(|row| row.recoveries.unwrap()).sum();
@@ -134,19 +133,15 @@ fn limits_and_hidden(cable: &Cable, workload: impl FnOnce() -> (Child, (Child, u
     }
     let limits = same_as_ss(&seen, cable.client.inode(), told);
     assert!(limits.iter().sum::<u64>() >= *took_ns, "{limits:?} {took_ns}");
-    (limits, hidden)
+    (limits, hidden, trace)
 }
 
 /// Time of a connection that lives on until the last interval ends, by limit, over all intervals: what `ss` has of it, it has as
 /// well.
 #[track_caller]
 pub fn same_as_ss<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> [u64; LIMITS] {
-    let mine = |row: &&SocketRow| row.netns == namespace && row.peer == told.peer && row.local == told.local;
-    let all = || seen.batches.iter().flat_map(|batch| &batch.sockets);
-    // Before it has found a port, it is known by its cookie alone.
-    let cookie = all().find(mine).unwrap().cookie;
-    let rows: Vec<_> = all().filter(|row| row.cookie == cookie).collect();
-    let limits: [u64; LIMITS] = array::from_fn(|limit| rows.iter().map(|row| row.limits.unwrap()[limit]).sum());
+    let socket = known(seen, namespace, told);
+    let limits = socket.usage.sum.limits.0;
     let wall_ns: u64 = limits.iter().sum();
     let compared =
         [("busy", busy_ns(&limits)), ("rwnd_limited", limits[RECEIVE_WINDOW]), ("sndbuf_limited", limits[SEND_BUFFER])];
@@ -157,7 +152,7 @@ pub fn same_as_ss<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> [u64; LIMIT
     for (name, ns) in compared {
         assert_eq!(ns / MS, told.milliseconds(name), "{name}: {limits:?} {told:?}");
     }
-    let opened = rows[0].opened.unwrap();
+    let opened = socket.row.opened.unwrap();
     assert_close("lifetime", wall_ns, seen.batches.last().unwrap().until.since(opened), 0.02);
     limits
 }
@@ -169,6 +164,37 @@ pub fn busy_ns(limits: &[u64; LIMITS]) -> u64 {
 /// A limit's share of the time in which the connection was busy.
 fn of_busy(limits: &[u64; LIMITS], limit: usize) -> f64 {
     limits[limit] as f64 / busy_ns(limits) as f64
+}
+
+/// What the model knows of a connection that `ss` has told.
+fn known<T>(seen: &Seen<T>, namespace: u32, told: &Told) -> Socket {
+    let is_it =
+        |socket: &&Socket| (socket.row.netns, socket.row.local, socket.row.peer) == (namespace, told.local, told.peer);
+    seen.model().sockets.values().find(is_it).unwrap().clone()
+}
+
+/// Who does not read closes its window; who reads at once does not, however small it is. `ss` tells how long either limits.
+#[test]
+fn a_window_that_is_closed_is_told_from_one_that_is_small() {
+    let share = |what: &str, cable: &Cable, bytes: usize, rest_ms: u64| {
+        let seen = observe(&every(100), || {
+            let server = reader(&cable.server, PORT, 32 << 10, 1 << 20, Duration::from_millis(rest_ms));
+            let client = writer(&cable.client, PORT, |connection| write(connection, bytes));
+            let [_, told] = quiet(cable, PORT);
+            (server, client, told)
+        });
+        let (_, _, told) = &seen.said;
+        let usage = known(&seen, cable.client.inode(), told).usage.sum;
+        let (closed_ms, limited_ms) = (usage.zero_window_ns / MS, told.milliseconds("rwnd_limited"));
+        figure_of_test(what, format!("{closed_ms} of {limited_ms} ms"));
+        closed_ms as f64 / limited_ms as f64
+    };
+    let (cable, _router) = Cable::routed(&["rate", "20mbit", "burst", "4kb", "limit", "1mb"]);
+    assert!(share("window closed, reads at once", &cable, 3 << 20, 0) < 0.1);
+    // Of each rest of 400 ms, the peer of a slow emulator may put off for 200 to acknowledge the last that fits: as long, the
+    // window that it told before counts.
+    let least = if is_guest() { 0.25 } else { 0.5 };
+    assert!(share("window closed, rests", &Cable::new(), 512 << 10, 400) > least);
 }
 
 #[test]
@@ -201,8 +227,7 @@ fn a_small_send_buffer_limits_who_writes_more() {
 #[test]
 fn a_full_path_limits_by_congestion_window_and_recovery() {
     let (cable, _router) = Cable::routed(&["rate", "20mbit", "burst", "4kb", "limit", "48kb"]);
-    let trace = Trace::of_congestion(PORT);
-    let (limits, hidden) = limits_and_hidden(&cable, || {
+    let (limits, hidden, trace) = traced(&cable, || {
         let server = reader(&cable.server, PORT, 0, 64 << 10, Duration::ZERO);
         (server, writer(&cable.client, PORT, |connection| write(connection, 3 << 20)))
     });

@@ -82,13 +82,13 @@ fn run_as(pid: Option<i32>, work: impl FnOnce()) -> i32 {
 fn rows<'a, T>(seen: &'a Seen<T>, cable: &Cable) -> Vec<&'a SocketRow> {
     let netns = cable.client.inode();
     let all = seen.batches.iter().flat_map(|batch| &batch.sockets);
-    all.filter(|row| row.netns == netns && row.peer.ends_with(&format!(":{PORT}"))).collect()
+    all.filter(|row| row.netns == netns && row.peer.port == PORT).collect()
 }
 
 /// Who is told last to own a connection that is still there.
 fn owner<T>(seen: &Seen<T>, which: impl Fn(&SocketRow) -> bool) -> Option<u32> {
-    let last = seen.batches.last().unwrap();
-    let found: Vec<_> = last.sockets.iter().filter(|row| row.state == state::ESTABLISHED && which(row)).collect();
+    let mut found = seen.sockets();
+    found.retain(|row| row.state == state::ESTABLISHED && which(row));
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].owner.map(|owner| owner.pid)
 }
@@ -282,12 +282,9 @@ fn what_was_there_before_us_belongs_to_who_holds_it() {
     let deaf = listen(&cable.server, PORT + 1, 5);
     let waits = connects(PORT + 1);
     let seen = observe(&every(100), some_intervals);
-    let ends = |local: &str, peer: &str, row: &SocketRow| row.local.ends_with(local) && row.peer.ends_with(peer);
-    let (port, next) = (format!(":{PORT}"), format!(":{}", PORT + 1));
-    let in_netns = |end: &Namespace, row: &SocketRow| row.netns == end.inode();
-    assert_eq!(owner(&seen, |row| in_netns(&cable.client, row) && ends("", &port, row)), Some(client.pid));
-    assert_eq!(owner(&seen, |row| in_netns(&cable.server, row) && ends(&port, "", row)), Some(server.pid));
-    assert_eq!(owner(&seen, |row| in_netns(&cable.client, row) && ends("", &next, row)), Some(waits.pid));
-    assert_eq!(owner(&seen, |row| in_netns(&cable.server, row) && ends(&next, "", row)), None, "in a queue");
+    let asks = |port| owner(&seen, |row| row.netns == cable.client.inode() && row.peer.port == port);
+    let answers = |port| owner(&seen, |row| row.netns == cable.server.inode() && row.local.port == port);
+    assert_eq!([asks(PORT), answers(PORT)], [Some(client.pid), Some(server.pid)]);
+    assert_eq!([asks(PORT + 1), answers(PORT + 1)], [Some(waits.pid), None], "in a queue");
     drop(deaf);
 }

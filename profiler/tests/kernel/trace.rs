@@ -40,10 +40,12 @@ impl Trace {
         Self::new(&[("block/block_bio_queue", &filter), ("block/block_getrq", &filter)])
     }
 
-    /// What host-wide counts of TCP events are made of.
+    /// What host-wide counts of TCP events are made of, and the state that a timeout leads to (`TCP_CA_Loss`).
     pub fn of_tcp() -> Option<Self> {
-        let events = ["tcp_retransmit_skb", "tcp_retransmit_synack", "tcp_send_reset", "tcp_receive_reset"];
-        Self::new(&events.map(|event| format!("tcp/{event}")).each_ref().map(|event| (event.as_str(), "0")))
+        let counted = ["tcp_retransmit_skb", "tcp_retransmit_synack", "tcp_send_reset", "tcp_receive_reset"];
+        let counted = counted.map(|event| format!("tcp/{event}"));
+        let timeout = ("tcp/tcp_cong_state_set", "cong_state == 4");
+        Self::new(&counted.iter().map(|event| (event.as_str(), "0")).chain([timeout]).collect::<Vec<_>>())
     }
 
     /// Congestion states of connections to a port.

@@ -106,8 +106,7 @@ fn cells(rows: &[Row]) -> Result<String> {
 /// The kinds of waits, from the table that the kernel programs index.
 fn waits() -> String {
     let head = ["state", "in words", "class"].map(str::to_owned).to_vec();
-    let class = |idle| if idle { "idle" } else { "wait" };
-    let row = |wait: &profiler_common::wait::Wait| [wait.id, wait.label, class(wait.idle)].map(str::to_owned).to_vec();
+    let row = |wait: &profiler_common::wait::Wait| [wait.id, wait.label, wait.class.name()].map(str::to_owned).to_vec();
     markdown(&[head].into_iter().chain(NAMES.iter().map(row)).collect::<Rows>())
 }
 

@@ -13,6 +13,31 @@ use crate::child;
 pub struct Tally {
     pub passed: u64,
     pub failed: u64,
+    /// What those that failed said.
+    pub panics: Panics,
+}
+
+/// More of a line is only in the full output.
+const LINE_MAX: usize = 400;
+
+/// What failing tests said when they panicked, line by line.
+#[derive(Debug, Default)]
+pub struct Panics {
+    pub said: Vec<String>,
+    is_open: bool,
+}
+
+impl Panics {
+    /// Takes a line of what a harness prints, if it belongs to a panic: its place, and its message up to the backtrace or the
+    /// harness's note.
+    pub fn add(&mut self, line: &str) {
+        let begins = line.starts_with("thread '") && line.contains("panicked at");
+        let ends = line.is_empty() || line.starts_with("note: ") || line == "stack backtrace:";
+        self.is_open = begins || (self.is_open && !ends);
+        if self.is_open {
+            self.said.push(line.chars().take(LINE_MAX).collect());
+        }
+    }
 }
 
 impl Tally {
@@ -40,8 +65,9 @@ impl Tally {
         Ok(())
     }
 
-    /// Adds a harness's last line; any other line counts nothing.
+    /// Adds a harness's last line; any other line counts nothing, but may be of a panic.
     fn add(&mut self, line: &str) {
+        self.panics.add(line);
         if !line.starts_with("test result:") {
             return;
         }
@@ -71,5 +97,13 @@ mod tests {
         tally.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
         tally.add("test passed 7 passed; 8 failed");
         assert_eq!(tally.to_string(), "15 passed, 2 failed");
+    }
+
+    #[test]
+    fn a_panic_ends_with_its_message() {
+        let mut panics = Panics::default();
+        let lines = "---- a stdout ----\nfigure x: 1\nthread 'a' (7) panicked at a.rs:1:2:\nleft: 1\nright: 2\nstack backtrace:\n   0: f\nnote: run\n\nfailures:";
+        lines.lines().for_each(|line| panics.add(line));
+        assert_eq!(panics.said, ["thread 'a' (7) panicked at a.rs:1:2:", "left: 1", "right: 2"]);
     }
 }

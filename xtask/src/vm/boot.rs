@@ -46,8 +46,9 @@ pub fn boot(
     let (console, results) = (folder.join("console"), folder.join("results"));
     let qemu = child::find_program("qemu-system-x86_64").context("`qemu-system-x86_64` is not installed")?;
     let mut command = Command::new(qemu);
-    // With a thread for each CPU the emulator now and then runs code that the kernel is patching, as it does to attach.
-    command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "1536", "-smp", guest.cpus]);
+    // With a thread for each CPU the emulator now and then runs code that the kernel is patching, as it does to attach. The more a
+    // CPU can do, the more it has to save at each switch: one with all that can be emulated takes a tenth longer.
+    command.args(["-accel", "tcg,thread=single", "-cpu", "Nehalem", "-m", "1536", "-smp", guest.cpus]);
     command.args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initial);
     let (chosen, slow) = match choice {

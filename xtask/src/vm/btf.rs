@@ -33,6 +33,8 @@ const ENUMERATORS: &[&str] = &[
     "BPF_FUNC_task_pt_regs",
     "BPF_MAP_TYPE_TASK_STORAGE",
     "PG_head",
+    "SKB_DROP_REASON_PROTO_MEM",
+    "SKB_DROP_REASON_SOCKET_RCVBUFF",
 ];
 
 /// The typedefs that it asks for, apart from those of tracepoints.

@@ -74,6 +74,8 @@ const NO_RECEIVES: Short = absent("sock_recv_length", "does not have the tracepo
 
 const SOCKETLESS_RESETS: Short = partial("tcp_send_reset", "only resets that a socket sends");
 
+const SOCKETLESS_DROPS: Short = partial("kfree_skb", "not for which sockets");
+
 /// `fio` waits for an emulated CPU longer than the test allows; `guest::disk` has disks of known latency instead.
 const EMULATED: (&str, &str) = ("latency_of_single_reads", "an emulated CPU wakes fio too late");
 
@@ -109,12 +111,13 @@ const ROWS: &[&str] = &[
     "guest::disk::",
     "guest::network::",
     "disk::random_reads",
+    "drop::datagrams",
     "exchange::requests",
     "file::",
-    "journal::without",
     "page::pages_that_are_written",
     "operation::operations",
     "path::what_is_done",
+    "spent::a_server_that_reads",
     "syscall::strace",
     "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
     "tcp::an_open_connection",
@@ -123,10 +126,13 @@ const ROWS: &[&str] = &[
     "doctor::",
 ];
 
-/// Of each row one test: for kernels that differ in nothing but how they were built or booted.
+/// All that a guest's known latencies and losses tell, and of each row one test: for kernels that differ in nothing but
+/// how they were built or booted.
 const CORE: &[&str] = &[
     "guest::disk::a_disk_of",
-    "guest::network::an_outage",
+    "guest::disk::a_null_block",
+    "guest::disk::what_a_stacked",
+    "guest::network::",
     "disk::random_reads",
     "exchange::requests",
     "file::fsyncs",
@@ -160,14 +166,19 @@ const SLOW: &[&str] = &[
     "path::operations",
     "connect::",
     "counter::",
+    "dns::",
     "exchange::a_peer_thinks",
     "exchange::connections",
     "exchange::files",
     "exchange::large",
     "exchange::operations",
     "exchange::requests_that",
+    "nagle::answers",
+    "nagle::without",
     "path::direct",
     "path::the_hit_ratio",
+    "spent::a_pool",
+    "spent::without",
     "tcp_crowd::",
     "tcp_owner::",
     "tcp_limit::a_full",
@@ -210,7 +221,6 @@ pub const GUESTS: &[Guest] = &[
         name: "5.10",
         kernel: "5.10",
         short: &[
-            absent("iter_listed", "task and socket storage"),
             absent("contention_end", "does not have the tracepoint"),
             absent("contention_begin", "does not have the tracepoint"),
             absent("writeback_dirty_folio", "does not have the tracepoint"),
@@ -220,13 +230,14 @@ pub const GUESTS: &[Guest] = &[
             NO_SENDS,
             NO_WAITS,
             SOCKETLESS_RESETS,
+            absent("kfree_skb", "does not tell it"),
         ],
         ..PLAIN
     },
     Guest {
         name: "6.1",
         kernel: "6.1",
-        short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS],
+        short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS, SOCKETLESS_DROPS],
         ..PLAIN
     },
     Guest { name: FEW_CPUS, kernel: "6.12", append: "guest.cost=1", tests: ROWS, ..PLAIN },
@@ -249,10 +260,15 @@ pub const GUESTS: &[Guest] = &[
             "guest::cgroup",
             "guest::group",
             "guest::disk::a_disk_of",
-            "guest::network::an_outage",
+            "guest::disk::a_null_block",
+            "guest::disk::what_a_stacked",
+            "guest::network::",
+            "disk::random_reads",
             "syscall::strace",
+            "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+            "tcp::an_open_connection",
         ],
-        short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS],
+        short: &[NO_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS, SOCKETLESS_DROPS],
         ..PLAIN
     },
     Guest {
@@ -272,12 +288,19 @@ pub const GUESTS: &[Guest] = &[
         append: "lockdown=confidentiality guest.lockdown=confidentiality",
         tests: ROWS,
         core: CORE,
-        impossible: &[("file::", KINDLESS), ("operation::", RINGLESS), ("path::", KINDLESS)],
+        impossible: &[
+            ("file::", KINDLESS),
+            ("operation::", RINGLESS),
+            ("path::", KINDLESS),
+            ("spent::a_server_that_reads", KINDLESS),
+        ],
         short: &[
+            absent("walk_listed", "lets no program read its memory by address"),
             partial("sys_exit", "kinds of files and operations"),
             partial("writeback_dirty_folio", "whoever writes it"),
             partial("io_uring_complete", "count for no kind of file"),
             partial("io_uring_submit_req", "are not counted"),
+            SOCKETLESS_DROPS,
         ],
         ..PLAIN
     },

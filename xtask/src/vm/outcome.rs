@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::matrix::Guest;
+use crate::test::Panics;
 
 /// A guest's answers.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Outcome {
     pub tests: BTreeMap<String, bool>,
     /// What the tests have measured, in words, by what it is.
     pub figures: BTreeMap<String, String>,
+    /// What those that failed said.
+    pub panics: Panics,
     pub took: Duration,
     /// What the profiler cost under a small load, where that was asked for.
     pub cost: Option<Cost>,
@@ -37,10 +39,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Cost {
     fn parse(section: &str) -> Option<Self> {
-        let report: Value = serde_json::from_str(section.lines().find(|line| line.starts_with('{'))?).ok()?;
         let took = section.lines().find_map(|line| line.strip_prefix("took ")?.strip_suffix(" centiseconds"))?;
         let took = Duration::from_millis(took.parse::<u64>().ok()? * 10);
-        let cpu_ratio = report["quality"]["self_cpu_ratio"].as_f64()?;
+        let cpu_ratio = section.lines().find_map(|line| line.strip_prefix("\"self_cpu_ratio\":")?.parse().ok())?;
         Some(Self { start: took.checked_sub(INTERVAL)?, cpu_ratio })
     }
 }
@@ -77,11 +78,13 @@ impl Outcome {
         let tested = section("tests").unwrap_or_default();
         let tests: BTreeMap<_, _> = tested.lines().filter_map(test).collect();
         let figures = tested.lines().filter_map(figure).collect();
+        let mut panics = Panics::default();
+        tested.lines().for_each(|line| panics.add(line));
         if tests.is_empty() || (status.trim() == "0") != tests.values().all(|passed| *passed) {
             bail!("its tests did not come to their end:\n{said}");
         }
         let cost = section("cost").map(|cost| Cost::parse(cost).with_context(|| format!("its report failed: {cost}")));
-        Ok(Self { host, tests, figures, took, cost: cost.transpose()? })
+        Ok(Self { host, tests, figures, panics, took, cost: cost.transpose()? })
     }
 
     pub fn passed(&self) -> u64 {
@@ -129,7 +132,7 @@ mod tests {
 
     const SAID: &str = "noise\n@@ doctor\n{\"kernel\":\"6.1\",\"probes\":[\
         {\"name\":\"a\",\"form\":\"iter\",\"reason\":\"\"},{\"name\":\"b\",\"form\":null,\"reason\":\"too old\"}]}\n\
-        @@ cost\n{\"quality\":{\"self_cpu_ratio\":0.5}}\ntook 60 centiseconds\n\
+        @@ cost\ntook 60 centiseconds\n\"self_cpu_ratio\":0.5\n\
         @@ tests\nrunning 2 tests\ntest all::kernel::x ... ok\ntest guest::y ... FAILED\n\
         figure delay: min: 5 ms\n@@ ended 101\n";
 

@@ -45,6 +45,7 @@ fn ladder() -> String {
     let rows = PROBES.iter().map(|probe| {
         let (at, forms) = match probe.at {
             At::Iterator(over) => (format!("iterator `{over}`"), "`iter`"),
+            At::Run => ("nothing: it is run once per tick, and reads by address".to_owned(), "`run`"),
             At::Tracepoint(_) => (format!("tracepoint {}", names(probe)), "`tp_btf`, `raw_tp`"),
             At::Typed(_) => (format!("tracepoint {}", names(probe)), "`tp_btf`"),
             At::Sampled(at) => (format!("tracepoint `{at}`, for a share of each interval"), "`tp_btf`, `raw_tp`"),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::*;
 use crate::batch::hist::Scale;
 use crate::batch::{
-    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, ExchangeRow, Fact, Hist, HostRow, JournalRow,
-    PartitionRow, PathRow, Pressure, ProcessFact, ProcessKey, QualityRow, SocketRow,
+    CallRow, DiskKey, DiskOwnerRow, DiskRow, DiskSizeRow, DiskStat, DropRow, ExchangeRow, Fact, Hist, HostRow,
+    JournalRow, PartitionRow, PathRow, Pressure, ProcessFact, ProcessKey, QualityRow, SocketRow, TimeWaitRow,
 };
 use crate::capture::codec::{Codec, Plain};
 use crate::capture::frame::{Frame, kind};
@@ -164,11 +164,13 @@ fn first_version() -> Batch {
         journals: Vec::new(),
         sockets: vec![SocketRow {
             cookie: 9,
-            local: "[::1]:5432".to_owned(),
+            local: "[::1]:5432".parse().unwrap(),
             owner: Some(process),
             ..Default::default()
         }],
+        time_waits: Vec::new(),
         exchanges: Vec::new(),
+        drops: Vec::new(),
         tcp_events: [0, 0, 0, 0, 1, 0, 0],
         host: HostRow {
             pressure: [("io".to_owned(), Some(Pressure { some_ns: 5, full_ns: 4 })), ("irq".to_owned(), None)].into(),
@@ -209,7 +211,7 @@ impl fmt::Display for Described {
     }
 }
 
-const TABLES: [fn() -> Described; 18] = [
+const TABLES: [fn() -> Described; 20] = [
     described::<Batch>,
     described::<TaskRow>,
     described::<CallRow>,
@@ -220,7 +222,9 @@ const TABLES: [fn() -> Described; 18] = [
     described::<PathRow>,
     described::<JournalRow>,
     described::<SocketRow>,
+    described::<TimeWaitRow>,
     described::<ExchangeRow>,
+    described::<DropRow>,
     described::<PressureRow>,
     described::<DiskStatRow>,
     described::<FactKind>,

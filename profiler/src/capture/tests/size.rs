@@ -107,8 +107,8 @@ fn socket(random: &mut Random, index: u32) -> SocketRow {
     SocketRow {
         cookie: 70_000 + u64::from(index) * 3,
         netns: 4_026_531_840,
-        local: "10.1.2.3:5432".to_owned(),
-        peer: format!("10.1.{}.{}:{}", index % 4, index % 250, 32_768 + small(random, 28_000)),
+        local: "10.1.2.3:5432".parse().unwrap(),
+        peer: format!("10.1.{}.{}:{}", index % 4, index % 250, 32_768 + small(random, 28_000)).parse().unwrap(),
         state: 1,
         owner: Some(process(index % 5)),
         uid: 999,

@@ -1,5 +1,7 @@
 //! What limits a connection: the time of its life so far, divided, and what of that is new.
 
+use std::mem;
+
 use profiler_common::limit::chrono::{self, CHRONOS};
 use profiler_common::limit::{
     APPLICATION, CONGESTION_WINDOW, FLIGHT, HANDSHAKE, LIMITS, PACING, QUEUE, RECEIVE_WINDOW, RECOVERY, SEND_BUFFER,
@@ -15,6 +17,8 @@ pub struct Limits {
     handshake_ns: u64,
     chrono: [u32; CHRONOS],
     recovery: u32,
+    /// What held it back then, by [`held_by`].
+    held: usize,
     /// What was told of the time after the reading: the kernel's clock ticks before its nanoseconds have passed.
     ahead_ns: u64,
 }
@@ -22,7 +26,7 @@ pub struct Limits {
 impl Limits {
     /// Of a connection whose birth we saw.
     pub fn born(record: &SocketRecord) -> Self {
-        Self { at_ns: record.owner.opened_ns, ..Self::default() }
+        Self { at_ns: record.owner.opened_ns, held: held_by(record), ..Self::default() }
     }
 
     /// As of a record.
@@ -32,13 +36,14 @@ impl Limits {
             handshake_ns: handshake_ns(record),
             chrono: record.chrono,
             recovery: record.owner.recovery,
+            held: held_by(record),
             ahead_ns: 0,
         }
     }
 
-    /// Time since the last reading by [`profiler_common::limit`]; `None` of a listener, and if nobody knows how long a tick
-    /// of the kernel's clock is.
-    pub fn grown(&mut self, record: &SocketRecord, tick_ns: u32) -> Option<[u64; LIMITS]> {
+    /// Time since the last reading by [`profiler_common::limit`], in whose first `quiet_ns` nothing happened on it; `None` of a
+    /// listener, and if nobody knows how long a tick of the kernel's clock is.
+    pub fn grown(&mut self, record: &SocketRecord, quiet_ns: u64, tick_ns: u32) -> Option<[u64; LIMITS]> {
         if tick_ns == 0 || record.state == state::LISTEN {
             return None;
         }
@@ -50,7 +55,10 @@ impl Limits {
         limits[SEND_BUFFER] = ns(&mut self.chrono[chrono::SEND_BUFFER], record.chrono[chrono::SEND_BUFFER]);
         let busy_ns = ns(&mut self.chrono[chrono::BUSY], record.chrono[chrono::BUSY]);
         limits[RECOVERY] = ns(&mut self.recovery, record.owner.recovery).min(busy_ns);
-        limits[held_by(record)] = busy_ns - limits[RECOVERY];
+        let rest_ns = busy_ns - limits[RECOVERY];
+        let (held, still_ns) = (mem::replace(&mut self.held, held_by(record)), rest_ns.min(quiet_ns));
+        limits[held] = still_ns;
+        limits[self.held] += rest_ns - still_ns;
         let told_ns = self.ahead_ns + limits.iter().sum::<u64>();
         limits[APPLICATION] = wall_ns.saturating_sub(told_ns);
         self.ahead_ns = told_ns.saturating_sub(wall_ns);
@@ -66,7 +74,8 @@ fn handshake_ns(record: &SocketRecord) -> u64 {
     record.owner.connect_ns
 }
 
-/// What holds a busy connection back at this moment, of all that the kernel has no clock for: a sample.
+/// What holds a busy connection back at this moment, of all that the kernel has no clock for: a sample, which holds as long as
+/// nothing happens.
 fn held_by(record: &SocketRecord) -> usize {
     match record {
         SocketRecord { cwnd_limited: 1, .. } => CONGESTION_WINDOW,
@@ -91,7 +100,7 @@ mod tests {
     }
 
     fn told(limits: &mut Limits, record: &SocketRecord) -> [u64; LIMITS] {
-        limits.grown(record, TICK).unwrap().map(|ns| ns / MS)
+        limits.grown(record, 0, TICK).unwrap().map(|ns| ns / MS)
     }
 
     #[test]
@@ -128,6 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn what_rests_is_held_back_as_it_was_seen_last() {
+        let first = SocketRecord { cwnd_limited: 1, ..record(0, [0; CHRONOS], 0) };
+        let mut limits = Limits::at(&first);
+        let second = record(500, [100, 0, 0], 0);
+        let told = limits.grown(&second, 300 * MS, TICK).unwrap().map(|ns| ns / MS);
+        assert_eq!((told[CONGESTION_WINDOW], told[FLIGHT], told[APPLICATION]), (300, 100, 100));
+    }
+
+    #[test]
     fn a_handshake_under_way_counts() {
         let mut first = SocketRecord { state: state::SYN_SENT, ..record(30, [0; CHRONOS], 0) };
         let mut limits = Limits::born(&first);
@@ -140,6 +158,6 @@ mod tests {
     #[test]
     fn without_the_length_of_a_tick_nothing_is_known() {
         let first = record(1, [1, 0, 0], 0);
-        assert_eq!(Limits::born(&first).grown(&first, 0), None);
+        assert_eq!(Limits::born(&first).grown(&first, 0, 0), None);
     }
 }

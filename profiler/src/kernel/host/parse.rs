@@ -132,6 +132,28 @@ pub fn vm(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
+/// How many ports are in `ip_local_port_range`: the first and the last.
+#[must_use]
+pub fn ports(text: &str) -> Option<u32> {
+    let mut words = text.split_whitespace().map(str::parse::<u32>);
+    let (Ok(first), Ok(last)) = (words.next()?, words.next()?) else { return None };
+    (last + 1).checked_sub(first)
+}
+
+/// Pages that TCP uses for its queues, in `/proc/net/sockstat`.
+#[must_use]
+pub fn tcp_pages(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    line.split_once(" mem ")?.1.split_whitespace().next()?.parse().ok()
+}
+
+/// The second and third number of `tcp_mem`, pages.
+#[must_use]
+pub fn tcp_limits(text: &str) -> Option<(u64, u64)> {
+    let mut words = text.split_whitespace().skip(1).map(str::parse);
+    Some((words.next()?.ok()?, words.next()?.ok()?))
+}
+
 /// `/proc/meminfo`.
 #[must_use]
 pub fn memory(text: &str) -> Option<Memory> {
@@ -174,6 +196,13 @@ mod tests {
         let old = "some avg10=1.23 avg60=0.12 avg300=0.03 total=7\n";
         assert_eq!(pressure(old), Some(Pressure { some_ns: 7000, full_ns: 0 }));
         assert_eq!(pressure(""), None);
+    }
+
+    #[test]
+    fn memory_of_tcp_is_told_in_pages() {
+        let text = "sockets: used 106\nTCP: inuse 5 orphan 0 tw 0 alloc 7 mem 31\nUDP: inuse 0 mem 2\n";
+        assert_eq!((tcp_pages(text), tcp_pages("UDP: inuse 0 mem 2\n")), (Some(31), None));
+        assert_eq!((tcp_limits("283431\t377909\t566862\n"), tcp_limits("1 2\n")), (Some((377_909, 566_862)), None));
     }
 
     #[test]

@@ -7,7 +7,14 @@ use crate::kernel::probe::{At, PROBES, Probe};
 /// Everything works.
 pub(super) fn whole() -> Diagnosis {
     Diagnosis {
-        machine: machine(|probe| (Some(if matches!(probe.at, At::Iterator(_)) { "iter" } else { "tp_btf" }), "")),
+        machine: machine(|probe| {
+            let form = match probe.at {
+                At::Iterator(_) => "iter",
+                At::Run => "run",
+                At::Tracepoint(_) | At::Typed(_) | At::Sampled(_) => "tp_btf",
+            };
+            (Some(form), "")
+        }),
         types: KernelTypes::Own,
         lockdown: Lockdown::Mode("none".to_owned()),
         rights: rights(true),
@@ -56,15 +63,21 @@ pub(super) fn unprivileged() -> Diagnosis {
 /// Under confidentiality lockdown.
 pub(super) fn locked_down() -> Diagnosis {
     let mut host = Diagnosis { lockdown: Lockdown::Mode("confidentiality".to_owned()), ..whole() };
+    let blind = "the kernel in lockdown lets no program read its memory by address";
     for probe in &mut host.machine.probes {
         let less = match probe.name.as_str() {
+            "walk_listed" => {
+                (probe.form, probe.reason) = (None, blind.to_owned());
+                continue;
+            }
             "sys_exit" => "kinds of files and operations of libaio are not known",
             "io_uring_complete" => "operations of io_uring count for no kind of file",
             "io_uring_submit_req" => "operations of io_uring are not counted",
+            "kfree_skb" => "not for which sockets packets were, but for datagrams that found no room",
             "writeback_dirty_folio" => "what is written back counts for whoever writes it",
             _ => continue,
         };
-        probe.reason = format!("{less}: the kernel in lockdown lets no program read its memory by address");
+        probe.reason = format!("{less}: {blind}");
     }
     host
 }

@@ -60,6 +60,7 @@ impl Ladder<'_> {
     pub(super) fn forms(&self) -> &'static [&'static str] {
         match self.probe.at {
             At::Iterator(_) => &["iter"],
+            At::Run => &["run"],
             At::Typed(_) => &["tp_btf"],
             At::Tracepoint(_) | At::Sampled(_) => &["tp_btf", "raw_tp"],
         }
@@ -92,6 +93,7 @@ impl Ladder<'_> {
     pub(super) fn attaches_to(&self) -> String {
         match self.probe.at {
             At::Iterator(over) => format!("iterator {over}"),
+            At::Run => "nothing".to_owned(),
             At::Tracepoint(_) | At::Typed(_) | At::Sampled(_) => {
                 format!("tracepoint {}", self.probe.tracepoints().collect::<Vec<_>>().join(" or "))
             }

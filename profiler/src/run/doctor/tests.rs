@@ -68,7 +68,7 @@ fn lacking(probe: &str, reason: &str) -> Diagnosis {
 #[test]
 fn every_cause_has_its_step() {
     check_steps(&whole(), &[]);
-    check_steps(&lacking("iter_listed", "needs socket storage"), &["a later one"]);
+    check_steps(&lacking("sock_send_length", "needs socket storage"), &["a later one"]);
     check_steps(&lacking("sys_exit", "refused by --deny-probe"), &["leave out `--deny-probe sys_exit`"]);
     let refused = lacking("sys_exit", "refused by the verifier: EPERM");
     check_steps(&Diagnosis { lockdown: Lockdown::Unknown, ..refused }, &["whether lockdown refuses"]);

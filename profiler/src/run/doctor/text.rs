@@ -184,6 +184,7 @@ fn forms(ladder: &Ladder) -> String {
 fn needs(ladder: &Ladder) -> String {
     let own = match ladder.probe.at {
         At::Iterator(_) => format!("own BTF, {}", ladder.attaches_to()),
+        At::Run => "reads by address".to_owned(),
         At::Typed(_) => "own BTF".to_owned(),
         At::Tracepoint(_) | At::Sampled(_) => "own BTF for tp_btf".to_owned(),
     };

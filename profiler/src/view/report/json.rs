@@ -181,7 +181,8 @@ fn subject_json(subject: &Subject) -> Json {
         }
         Subject::Socket(cookie) => json!({ "table": "sockets", "cookie": cookie }),
         Subject::Exchange(key) => json!({ "table": "exchanges", "exchange": key }),
-        Subject::Peer(netns, host) => json!({ "table": "peers", "netns": netns, "host": host }),
+        Subject::Peer(netns, host) => json!({ "table": "peers", "netns": netns, "host": host.to_string() }),
+        Subject::Drop(key) => json!({ "table": "drops", "drop": key }),
         Subject::Syscall(process, key) => json!({ "table": "syscalls", "process": process, "key": key }),
     }
 }

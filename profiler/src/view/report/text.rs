@@ -23,7 +23,7 @@ pub fn text(model: &Model, findings: &[Finding]) -> String {
     let mut out = header(model);
     out.push_str(&findings_text(model, findings));
     for table in Table::ALL {
-        out.push_str(&table_text(&top(model, table, &Scope::default(), ROWS_MAX)));
+        out.push_str(&table_text(&top(model, table, &Scope::once(), ROWS_MAX)));
     }
     out
 }

@@ -169,7 +169,8 @@ impl App {
             Screen::Files => vec![List::Rows(Table::Files), List::Rows(Table::Paths)],
             // Connections first: they are what keys act on unless asked otherwise.
             Screen::Tcp => {
-                [Table::Connections, Table::Peers, Table::Listeners, Table::Exchanges].map(List::Rows).into()
+                let tables = [Table::Connections, Table::Peers, Table::Listeners, Table::Exchanges, Table::Drops];
+                tables.map(List::Rows).into()
             }
             Screen::Syscalls => vec![List::Rows(Table::Syscalls)],
         }
@@ -185,7 +186,8 @@ impl App {
     /// What tables are narrowed to.
     #[must_use]
     pub fn scope(&self) -> field::Scope {
-        field::Scope { process: self.trail.last().map(|crumb| crumb.process) }
+        let process = self.trail.last().map(|crumb| crumb.process);
+        field::Scope { process, once: process.is_none() }
     }
 
     /// Which bindings count now.

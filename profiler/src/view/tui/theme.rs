@@ -61,7 +61,7 @@ pub enum Band {
     Throttled,
     /// Blocked; as a share of CPUs: idle while I/O was outstanding.
     Blocked,
-    /// Serves interrupts.
+    /// Serves interrupts; of a thread: not run on its CPU, for them or the hypervisor.
     Interrupt,
     /// No state explains it.
     Unexplained,

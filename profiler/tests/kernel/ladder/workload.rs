@@ -13,9 +13,10 @@ use profiler::field::Table;
 
 use crate::kernel::child::{Child, Clock, Parent, fork, open, read_once, write_once};
 use crate::kernel::device::{LoopDevice, Mount};
+use crate::kernel::drop::{deaf, pelt, pelt_nobody, settle};
 use crate::kernel::journal::commit;
 use crate::kernel::network::{Cable, Namespace, SERVER, Told};
-use crate::kernel::observe::until;
+use crate::kernel::observe::{STALE_NS, until};
 use crate::kernel::operation::hand_over;
 use crate::kernel::page::{forget, temporary};
 use crate::kernel::tcp::{ask, listen, quiet, send, serve};
@@ -27,11 +28,15 @@ const REQUESTS: u64 = 32;
 const BYTES: u64 = REQUESTS << 16;
 const GETPPIDS: u64 = 1_000;
 const SLEEPS: u64 = 10;
+const SLEEP_MS: u64 = 6;
 const NOPS: u64 = 300;
 const COMMITS: u64 = 20;
 const READS: u64 = 200;
 /// By a process and over a connection that both end.
 const SHORT: usize = 500;
+
+/// Datagrams, more than the smallest buffer has room for.
+const PELTED: u64 = 100;
 
 /// From the disk, by way of the page cache.
 const FETCHED: usize = 256 << 10;
@@ -52,7 +57,7 @@ pub struct World {
 
 /// What lives until the last interval is over, and what is true.
 pub struct Said {
-    _alive: [Child; 7],
+    _alive: [Child; 8],
     pub claims: Vec<Claim>,
 }
 
@@ -73,6 +78,8 @@ pub enum Truth {
     Between(f64, f64),
     /// So many requests, of which a kernel may have hidden some from programs.
     Requests(u64),
+    /// Nanoseconds in the scheduler's books, and as much more as [`crate::kernel::observe::STALE_NS`] says.
+    Booked(u64),
     Text(String),
 }
 
@@ -97,9 +104,10 @@ impl World {
         self.write_disk(&mut claims);
         self.commit(&mut claims);
         let [server, client] = self.talk(self.old_port + self.runs, &mut claims);
+        let deaf = self.drop(&mut claims);
         // It sleeps since long ago.
         rest(worker.pid, &mut claims);
-        Said { _alive: [clock, worker, waker, woken, reader, server, client], claims }
+        Said { _alive: [clock, worker, waker, woken, reader, server, client, deaf], claims }
     }
 
     fn read_disk(&self, claims: &mut Vec<Claim>) {
@@ -147,6 +155,25 @@ impl World {
         claims.push(Claim { table: Table::DiskOwners, row, column: "disk_owner.bytes_s", truth });
     }
 
+    /// A process that does not read its datagrams, and datagrams that are nobody's.
+    fn drop(&self, claims: &mut Vec<Claim>) -> Child {
+        let (server, client) = (&self.cable.server, &self.cable.client);
+        let before = server.counters();
+        let (mut deaf, local) = deaf(server, SERVER.into());
+        pelt(client, local, PELTED);
+        let lost = settle(&mut deaf, server, &before, "Udp", PELTED);
+        pelt_nobody(client, server, (SERVER, NOBODY).into(), "Udp", PELTED);
+        let row = |reason: &str, socket: String| vec![("drop.reason", reason.to_owned()), ("drop.socket", socket)];
+        let mut claim = |row, column, truth| claims.push(Claim { table: Table::Drops, row, column, truth });
+        let full = row("SOCKET_RCVBUFF", format!("udp {local}"));
+        claim(full.clone(), "drop.count_s", exactly(lost));
+        claim(full, "drop.owner", Truth::Text(comm(deaf.pid)));
+        // Connections are refused for the same reason.
+        let refused = Truth::Between(PELTED as f64, 1e6);
+        claim(row("NO_SOCKET", "–".to_owned()), "drop.count_s", refused);
+        deaf
+    }
+
     /// A connection that stays, and on which something has to be sent again.
     fn talk(&self, port: u16, claims: &mut Vec<Claim>) -> [Child; 2] {
         let ends = [&self.cable.server, &self.cable.client];
@@ -171,7 +198,7 @@ impl World {
         {
             connection(told, pid, end.recoveries() - before, claims);
         }
-        let row = vec![("net.local", at_client.local), ("net.peer", at_client.peer)];
+        let row = vec![("net.local", at_client.local.to_string()), ("net.peer", at_client.peer.to_string())];
         claims.push(Claim {
             table: Table::Connections,
             row,
@@ -200,7 +227,7 @@ fn exactly(number: u64) -> Truth {
 /// As `ss` tells it.
 fn connection(told: &Told, pid: u32, recoveries: u64, claims: &mut Vec<Claim>) {
     let mut claim = |column, truth| {
-        let row = vec![("net.local", told.local.clone()), ("net.peer", told.peer.clone())];
+        let row = vec![("net.local", told.local.to_string()), ("net.peer", told.peer.to_string())];
         claims.push(Claim { table: Table::Connections, row, column, truth });
     };
     let again = told.pair("retrans").1.parse().unwrap();
@@ -247,7 +274,7 @@ fn work(claims: &mut Vec<Claim>) -> Child {
         let begin = clock.now();
         getppid(GETPPIDS);
         for _ in 0..SLEEPS {
-            thread::sleep(Duration::from_millis(6));
+            thread::sleep(Duration::from_millis(SLEEP_MS));
         }
         let mut ring = IoUring::new(1).unwrap();
         for _ in 0..NOPS {
@@ -263,14 +290,15 @@ fn work(claims: &mut Vec<Claim>) -> Child {
         claims.push(Claim { table, row, column, truth });
     };
     let [slept_ns] = worker.hear();
-    let slept =
-        |tolerance: f64| Truth::Between(slept_ns as f64 * (1.0 - tolerance), slept_ns as f64 * (1.0 + tolerance));
+    // It was blocked for as long as it asked for, and no longer than it slept by its own clock, which may be a tick behind.
+    let most = slept_ns as f64 * 1.01 + STALE_NS as f64;
+    let slept = Truth::Between((SLEEPS * SLEEP_MS) as f64 * 0.99e6, most);
     let getppid = [("syscall.name", "getppid")];
     claim(Table::Syscalls, &getppid, "syscall.calls_s", exactly(GETPPIDS));
     claim(Table::Syscalls, &[("syscall.name", "uring nop")], "syscall.calls_s", exactly(NOPS));
     let sleep = [("syscall.name", "clock_nanosleep")];
     claim(Table::Syscalls, &sleep, "syscall.calls_s", exactly(SLEEPS));
-    claim(Table::Syscalls, &sleep, "syscall.blocked_ratio", slept(0.05));
+    claim(Table::Syscalls, &sleep, "syscall.blocked_ratio", slept);
     // Up to the next power of two.
     claim(Table::Syscalls, &sleep, "syscall.blocked_p99_ns", Truth::Between(6e6, 1e9));
     let zero = [("file.kind", "character device")];
@@ -341,13 +369,12 @@ fn getppid(times: u64) {
 fn rest(pid: u32, claims: &mut Vec<Claim>) {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
     let times: Vec<u64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    let about = |ns: u64| Truth::Between(ns as f64 - 10.0, ns as f64 + 10.0);
     let mut claim = |table, id, column, truth| {
         claims.push(Claim { table, row: vec![(id, pid.to_string())], column, truth });
     };
-    claim(Table::Processes, "process.pid", "cpu.on_ratio", about(times[0]));
-    claim(Table::Threads, "thread.tid", "cpu.on_ratio", about(times[0]));
-    claim(Table::Threads, "thread.tid", "cpu.runq_ratio", about(times[1]));
+    claim(Table::Processes, "process.pid", "cpu.on_ratio", Truth::Booked(times[0]));
+    claim(Table::Threads, "thread.tid", "cpu.on_ratio", Truth::Booked(times[0]));
+    claim(Table::Threads, "thread.tid", "cpu.runq_ratio", Truth::Booked(times[1]));
     claim(Table::Threads, "thread.tid", "thread.state", Truth::Text("sleeping".to_owned()));
     claim(Table::Threads, "thread.tid", "thread.wait_call", Truth::Text("read".to_owned()));
     claim(Table::Threads, "thread.tid", "thread.waiting_ns", Truth::Between(2e8, WHILE_NS));

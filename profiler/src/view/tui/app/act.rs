@@ -210,6 +210,7 @@ fn go_to(app: &mut App, model: &Model, subject: Subject) {
         Subject::Socket(_) => (Screen::Tcp, Table::Connections),
         Subject::Exchange(_) => (Screen::Tcp, Table::Exchanges),
         Subject::Peer(..) => (Screen::Tcp, Table::Peers),
+        Subject::Drop(_) => (Screen::Tcp, Table::Drops),
         Subject::Syscall(..) => (Screen::Syscalls, Table::Syscalls),
     };
     if matches!(subject, Subject::Thread(..) | Subject::Wait(..)) {

@@ -13,7 +13,7 @@ pub enum List {
 
 impl List {
     /// How many there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 19;
 
     /// Where its [`Pane`] is kept.
     #[must_use]
@@ -37,6 +37,7 @@ impl List {
             Self::Rows(Table::Partitions) => 15,
             Self::Rows(Table::Exchanges) => 16,
             Self::Rows(Table::Peers) => 17,
+            Self::Rows(Table::Drops) => 18,
         }
     }
 

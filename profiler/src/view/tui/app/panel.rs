@@ -13,7 +13,7 @@ use crate::view::tui::widget::bar::Part;
 use crate::view::tui::widget::hist::Named;
 
 /// The split of a wall time by what it means; the waits of all kinds are one part.
-pub type Parts = [Part; 8];
+pub type Parts = [Part; 9];
 
 /// More about one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,8 @@ pub fn of(model: &Model, subject: &Subject) -> Option<Panel> {
         | Subject::Path(..)
         | Subject::Socket(_)
         | Subject::Exchange(_)
-        | Subject::Peer(..) => None,
+        | Subject::Peer(..)
+        | Subject::Drop(_) => None,
     }
 }
 
@@ -93,6 +94,7 @@ pub fn split_by_class(usage: &Usage) -> Parts {
         (Band::Queue, "run queue"),
         (Band::Preempted, "preempted"),
         (Band::Throttled, "throttled"),
+        (Band::Interrupt, "stolen"),
         (Band::Blocked, "waits"),
         (Band::Idle, "idle"),
         (Band::Unexplained, "unexplained"),
@@ -109,10 +111,11 @@ pub fn split_by_class(usage: &Usage) -> Parts {
             ("system", _) => 1,
             ("runq_preempted", _) => 3,
             ("throttled", _) => 4,
+            ("stolen", _) => 5,
             (_, Class::Cpu | Class::Queue) => 2,
-            ("unexplained", _) => 7,
-            (_, Class::Wait) => 5,
-            (_, Class::Idle) => 6,
+            ("unexplained", _) => 8,
+            (_, Class::Wait) => 6,
+            (_, Class::Idle) => 7,
         };
         parts[index].amount += ns;
     }

@@ -1,4 +1,5 @@
-//! Listeners on top, as long as there are any, and connections below, one by one or by peer, or requests.
+//! Listeners on top, as long as there are any, and connections below, one by one or by peer, or requests, or what was
+//! dropped.
 
 use ratatui::layout::Rect;
 
@@ -21,7 +22,7 @@ fn place(body: Rect, view: &View, app: &App) -> Placement {
     let height = if listeners == 0 { 0 } else { wanted.min((body.height / LISTENERS_SHARE).max(TABLE_HEAD + 1)) };
     let (top, rest) = split_top(body, height);
     let below = match app.active() {
-        List::Rows(table @ (Table::Peers | Table::Exchanges)) => table,
+        List::Rows(table @ (Table::Peers | Table::Exchanges | Table::Drops)) => table,
         _ => Table::Connections,
     };
     let mut lists = vec![(List::Rows(below), rest)];
