@@ -100,7 +100,7 @@ fn account<H: Hook>(hook: H) {
     }
     sample(cpu, key);
     if class == class::ACCEPT && result >= 0 {
-        tcp_accepted(result as u32);
+        tcp_accepted(result.cast_unsigned() as u32);
     }
     // Where programs may read nothing of the kernel's, the loader takes user space for the same.
     if matches!(class, class::SUBMIT | class::REAP) && result > 0 && config!(kernel_reads) != 0 {

@@ -31,6 +31,7 @@ pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
     eprintln!("setup: ready: {}", decision.summary);
     if args.tests {
         tools::require()?;
+        require_clippy(&decision)?;
         eprintln!("setup: ready: {}", tools::summary());
     }
     Ok(ExitCode::SUCCESS)
@@ -44,6 +45,11 @@ pub fn ensure(layout: &Layout) -> Result<Decision> {
     let decision = decide(layout)?;
     decision.store(&layout.decision())?;
     Ok(decision)
+}
+
+/// Gives Debian's compiler its clippy. What a toolchain of rustup has beside it is its owner's choice.
+pub fn require_clippy(decision: &Decision) -> Result<()> {
+    if compiler::is_packaged(&decision.rustc) { debian::install(&[compiler::DEBIAN_CLIPPY]) } else { Ok(()) }
 }
 
 fn decide(layout: &Layout) -> Result<Decision> {

@@ -30,7 +30,7 @@ pub const GUEST_TESTS: &str = "guest";
 pub fn main(layout: &Layout) -> Result<ExitCode> {
     let decision = setup::ensure(layout)?;
     let mut run = Run { layout, tally: Tally::default(), failed: Vec::new() };
-    run.stage("test tools", |_| need_tools());
+    run.stage("test tools", |_| need_tools(&decision));
     run.stage("kernel programs, free of warnings", |run| build::objects(run.layout, &decision, Warnings::Deny));
     run.stage("program", |run| build::program(run.layout));
     run.stage("format", |run| child::run(&mut run.cargo(&["fmt", "--all", "--check"])));
@@ -119,8 +119,8 @@ fn is_ci() -> bool {
     env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }
 
-fn need_tools() -> Result<()> {
-    match tools::require() {
+fn need_tools(decision: &Decision) -> Result<()> {
+    match tools::require().and_then(|()| setup::require_clippy(decision)) {
         Err(error) if !is_ci() => println!("warning: {error:#}"),
         result => return result,
     }

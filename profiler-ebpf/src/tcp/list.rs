@@ -112,10 +112,10 @@ extern "C" fn walk_listed(_context: *mut c_void) -> i32 {
     for _ in 0..RUN_MAX {
         let next = visit();
         if next != pass::MORE {
-            return next as i32;
+            return next.cast_signed();
         }
     }
-    pass::MORE as i32
+    pass::MORE.cast_signed()
 }
 
 /// Looks at the first on the list.

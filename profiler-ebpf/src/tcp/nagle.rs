@@ -55,5 +55,5 @@ fn is_held(hook: Typed, tcp: Object, next: u32, written: u32) -> bool {
 /// Whether a place in a stream is before another.
 #[inline(always)]
 fn is_before(one: u32, other: u32) -> bool {
-    (one.wrapping_sub(other) as i32) < 0
+    one.wrapping_sub(other).cast_signed() < 0
 }

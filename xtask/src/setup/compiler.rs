@@ -17,6 +17,8 @@ use crate::child;
 
 /// The compiler of Debian 12 that is new enough, its Cargo, and its source.
 pub const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// The lints of that compiler.
+pub const DEBIAN_CLIPPY: &str = "rust-web-clippy";
 /// The workspace's `rust-version`.
 const RELEASE_MIN: Version = Version(1, 95, 0);
 /// A toolchain is some 200 MB; whoever needs longer than this has no network.
@@ -88,17 +90,17 @@ impl Compiler {
         (Version::parse(&release)? >= RELEASE_MIN).then_some(Self { cargo, rustc, source, llvm, release })
     }
 
-    /// Whether the system's packages brought it.
-    pub fn is_packaged(&self) -> bool {
-        self.rustc.starts_with("/usr")
-    }
-
     /// Cargo of this compiler, and nothing of the one that runs us.
     pub fn cargo(&self) -> Command {
         let mut command = child::foreign(&self.cargo);
         command.env("RUSTC", &self.rustc);
         command
     }
+}
+
+/// Whether the system's packages brought a program.
+pub fn is_packaged(program: &Path) -> bool {
+    program.starts_with("/usr")
 }
 
 impl Display for Compiler {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::compiler::{Compiler, Version};
+use super::compiler::{Compiler, Version, is_packaged};
 use super::{debian, note};
 use crate::child;
 use crate::layout::Layout;
@@ -46,7 +46,7 @@ pub fn found(layout: &Layout, compiler: &Compiler) -> Option<Linker> {
 pub fn install(layout: &Layout, compiler: &Compiler, tried: &mut Vec<String>) -> Option<Linker> {
     eprintln!("setup: no bpf-linker {VERSION} here that reads what LLVM {} writes", compiler.llvm);
     // Where the compiler came from packages, LLVM does too; elsewhere the download is quicker and needs no rights.
-    let ways: [Way; 3] = if compiler.is_packaged() {
+    let ways: [Way; 3] = if is_packaged(&compiler.rustc) {
         [from_local_llvm, from_debian_llvm, download]
     } else {
         [from_local_llvm, download, from_debian_llvm]
