@@ -143,9 +143,10 @@ fn cell(seen: &Seen<Said>, model: &Model, claim: &Claim) -> Told {
         assert!(explained(why), "{claim:?}: unknown because {why}");
         return Told::Unknown;
     }
+    let number = whole(model, claim.column, value);
     assert!(
-        is_true(seen, &claim.truth, whole(model, claim.column, value), value),
-        "{claim:?}, but we say {value:?} without {:?}",
+        is_true(seen, &claim.truth, number, value),
+        "{claim:?}, but we say {value:?} ({number:?} in all) without {:?}",
         missing(&seen.machine)
     );
     Told::Right
