@@ -1,7 +1,7 @@
 //! Runs iterators and reads whole maps, in every network namespace where that matters.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 
@@ -11,6 +11,7 @@ use aya::programs::Program;
 
 use crate::error::Error;
 use crate::kernel::decode::Plain;
+use crate::kernel::host::parse;
 use crate::kernel::name::{self, Namespace};
 use crate::kernel::{lookup, maps};
 
@@ -60,7 +61,7 @@ pub fn map<K: Plain + Default, V: Plain>(
 }
 
 /// Says where we are already, in the place of a namespace's inode number.
-const HERE: u32 = 0;
+pub const HERE: u32 = 0;
 
 /// The network namespaces in which processes live. An iterator over sockets sees only that of the thread that opens it.
 pub struct Namespaces {
@@ -141,6 +142,14 @@ impl Namespaces {
     pub fn notes(&self) -> impl Iterator<Item = String> + use<> {
         self.refused.then(|| "sockets of other network namespaces (needs CAP_SYS_ADMIN)".to_owned()).into_iter()
     }
+}
+
+/// TCP sockets in the tables of this thread's network namespace, by the kernel's own count.
+pub fn tcp_sockets() -> Option<u64> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    // Without IPv6 there is no such file, and no such sockets.
+    let others = read("sockstat6").ok().map_or(Some(0), |text| parse::tcp_sockets(&text));
+    Some(parse::tcp_sockets(&read("sockstat").ok()?)? + others?)
 }
 
 fn enter(namespace: &File) -> io::Result<()> {

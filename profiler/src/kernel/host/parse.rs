@@ -147,6 +147,16 @@ pub fn tcp_pages(text: &str) -> Option<u64> {
     line.split_once(" mem ")?.1.split_whitespace().next()?.parse().ok()
 }
 
+/// TCP sockets that a namespace's tables have, those in TIME-WAIT among them: in `/proc/net/sockstat` all of these and the others
+/// of IPv4, in `/proc/net/sockstat6` the others of IPv6.
+#[must_use]
+pub fn tcp_sockets(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:").or_else(|| line.strip_prefix("TCP6:")))?;
+    let words: Vec<_> = line.split_whitespace().collect();
+    let counts = words.chunks_exact(2).filter(|pair| ["inuse", "tw"].contains(&pair[0]));
+    counts.map(|pair| pair[1].parse::<u64>().ok()).sum()
+}
+
 /// The second and third number of `tcp_mem`, pages.
 #[must_use]
 pub fn tcp_limits(text: &str) -> Option<(u64, u64)> {
@@ -196,6 +206,12 @@ mod tests {
         let old = "some avg10=1.23 avg60=0.12 avg300=0.03 total=7\n";
         assert_eq!(pressure(old), Some(Pressure { some_ns: 7000, full_ns: 0 }));
         assert_eq!(pressure(""), None);
+    }
+
+    #[test]
+    fn sockets_in_time_wait_are_in_the_tables_as_well() {
+        let text = "sockets: used 106\nTCP: inuse 5 orphan 9 tw 2 alloc 7 mem 31\nUDP: inuse 4 mem 2\n";
+        assert_eq!([text, "TCP6: inuse 3\n", "UDP: inuse 4 mem 2\n"].map(tcp_sockets), [Some(7), Some(3), None]);
     }
 
     #[test]

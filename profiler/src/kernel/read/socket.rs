@@ -5,7 +5,7 @@ use std::mem;
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use profiler_common::tcp::{HolderRecord, SocketRecord, TimeWaitKey, TimeWaits, identity, pass};
+use profiler_common::tcp::{HolderRecord, SocketRecord, TimeWaitKey, TimeWaits, identity, pass, state};
 
 use super::Kernel;
 use crate::batch::{Endpoint, TimeWaitRow};
@@ -15,9 +15,10 @@ use crate::kernel::iterate::Namespaces;
 use crate::kernel::maps::{self, Maps};
 use crate::kernel::{iterate, lookup, program, support};
 
-/// Nanoseconds per pass that looking at all sockets may take, unless it has to be done in one.
+/// Nanoseconds per pass that looking at all sockets may take, unless it has to be done in one. To the next of a namespace that has
+/// few, the kernel goes through those of all others: that may take several times as long.
 const LOOK_NS: u64 = 1_000_000;
-/// The same of looking at all open files, which is done rarely.
+/// The same of looking at all open files, which is done rarely, and not in a pass of which a look has taken as much already.
 const SEARCH_NS: u64 = 2_000_000;
 /// Sockets, or files, between two looks at the clock.
 const STEP: u64 = 256;
@@ -64,7 +65,8 @@ impl Walks {
     }
 }
 
-/// A look at all sockets.
+/// A look at all sockets. Where all that a namespace has are listed, there is nothing to look for: the kernel would go through the
+/// sockets of all namespaces for them.
 struct Look {
     /// Pass in which it began.
     number: u64,
@@ -87,7 +89,14 @@ impl Look {
         loop {
             if self.walk.is_none() {
                 let Some(netns) = self.left.pop() else { return Ok(true) };
-                self.walk = namespaces.inside(netns, || iterate::open(ebpf, ITER_TCP))?;
+                let told = records.iter().filter(|record| netns == iterate::HERE || record.netns == netns);
+                let told = told.filter(|record| record.state != state::CLOSE).count() as u64;
+                self.walk = namespaces.inside(netns, || {
+                    if iterate::tcp_sockets().is_some_and(|all| all <= told) {
+                        return Ok(None);
+                    }
+                    iterate::open(ebpf, ITER_TCP)
+                })?;
             }
             if let Some(walk) = &mut self.walk {
                 maps.say(pass::LEFT, STEP)?;
@@ -160,8 +169,9 @@ impl Kernel {
             take_news(&mut self.maps.news, &mut records);
         }
         let mut looked = None;
+        let look_ns = support::monotonic().0;
         if let Some(mut look) = look {
-            let until_ns = if is_whole || !lists_sockets { u64::MAX } else { support::monotonic().0 + LOOK_NS };
+            let until_ns = if is_whole || !lists_sockets { u64::MAX } else { look_ns + LOOK_NS };
             let kernel = (&mut self.namespaces, &mut self.ebpf, &mut self.maps);
             if look.go_on(kernel, until_ns, &mut records)? {
                 self.read_time_waits(look.number)?;
@@ -171,6 +181,7 @@ impl Kernel {
                 self.walks.look = Some(look);
             }
         }
+        let left_ns = SEARCH_NS.saturating_sub((support::monotonic().0 - look_ns).saturating_sub(LOOK_NS));
         // Listed ones, and one that moved between two hash chains, may have been seen twice: the later counts.
         let mut latest: Vec<_> = records.iter().collect();
         latest.sort_by_key(|record| record.cookie);
@@ -190,7 +201,7 @@ impl Kernel {
             self.sockets.leave(&ended);
             self.drops.leave(&ended);
         }
-        self.read_holders(if is_whole { u64::MAX } else { support::monotonic().0 + SEARCH_NS })?;
+        self.read_holders(if is_whole { u64::MAX } else { left_ns })?;
         self.walks.is_whole = false;
         let now_ns = support::monotonic().0;
         self.sockets.rows(&latest, !sees_ends, now_ns, self.tick_ns, &mut self.pending.sockets);
@@ -222,11 +233,14 @@ impl Kernel {
         Ok(())
     }
 
-    /// Looks for who holds sockets, if somebody has to.
-    fn read_holders(&mut self, until_ns: u64) -> Result<(), Error> {
+    /// Looks for who holds sockets, if somebody has to, for so long.
+    fn read_holders(&mut self, left_ns: u64) -> Result<(), Error> {
         // A socket may lose packets only once: its row cannot wait.
         let at_once = self.drops.wants_holders();
-        let until_ns = if at_once { u64::MAX } else { until_ns };
+        if left_ns == 0 && !at_once {
+            return Ok(());
+        }
+        let until_ns = if at_once { u64::MAX } else { support::monotonic().0.saturating_add(left_ns) };
         let begins = at_once || self.walks.search.is_none() && self.sockets.wants_holders();
         if begins && let Some(walk) = iterate::open(&mut self.ebpf, ITER_TASK_FILE)? {
             self.walks.search = Some(Search { number: self.pass, walk, said: Vec::new() });
