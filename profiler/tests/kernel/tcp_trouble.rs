@@ -39,11 +39,13 @@ fn hidden_count<T>(seen: &Seen<T>, trace: Option<&Trace>, event: &str) -> u64 {
     trace.map_or(0, |trace| trace.hidden_count(&seen.batches, event))
 }
 
-/// What was sent again, segments and SYN-ACKs, is what the kernel has counted, but for what some threads hide.
+/// What was sent again, segments and SYN-ACKs, is what the kernel has counted, but for what some threads hide: at most so many
+/// segments each time.
 #[track_caller]
-fn same_retransmits<T>(seen: &Seen<T>, trace: Option<&Trace>, truth: u64) -> [u64; 2] {
+fn same_retransmits<T>(seen: &Seen<T>, trace: Option<&Trace>, segments_max: u64, truth: u64) -> [u64; 2] {
     let again = [event::RETRANSMIT, event::RETRANSMIT_SYNACK].map(|event| events(seen, event));
-    let hidden = ["tcp_retransmit_skb", "tcp_retransmit_synack"].map(|event| hidden_count(seen, trace, event));
+    let hidden = [("tcp_retransmit_skb", segments_max), ("tcp_retransmit_synack", 1)]
+        .map(|(event, each)| hidden_count(seen, trace, event) * each);
     let [segments, syn_acks] = again;
     figure_of_test("segments, SYN-ACKs = TcpRetransSegs", format!("{segments} + {syn_acks} = {truth}"));
     let (seen, hidden_too) = (segments + syn_acks, segments + syn_acks + hidden.iter().sum::<u64>());
@@ -95,7 +97,7 @@ fn lose(bytes: u64) {
         assert!((ours..=ours + hidden).contains(timeouts), "{ours} seen, {hidden} hidden, but {timeouts}");
     }
     same_as_ss(&seen, cable.server.inode(), at_server);
-    same_retransmits(&seen, trace.as_ref(), *truth);
+    same_retransmits(&seen, trace.as_ref(), bytes.div_ceil(at_client.number("mss")), *truth);
     seen.assert_counts_whole();
 }
 
@@ -122,7 +124,7 @@ fn lost_handshakes_are_counted_like_nstat() {
         (pid, Counters::now(&cable).grown(&before, "TcpRetransSegs"))
     });
     let (pid, truth) = seen.said;
-    let [segments, syn_acks] = same_retransmits(&seen, trace.as_ref(), truth);
+    let [segments, syn_acks] = same_retransmits(&seen, trace.as_ref(), 1, truth);
     assert!(segments >= 1 && syn_acks >= 1, "{segments} {syn_acks}");
     let rows = seen.batches.iter().flat_map(|batch| &batch.sockets);
     let mine: Vec<_> = rows.filter(|row| row.owner.is_some_and(|owner| owner.pid == pid)).collect();
