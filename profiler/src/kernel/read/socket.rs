@@ -18,7 +18,7 @@ use crate::kernel::{iterate, lookup, program, support};
 /// Nanoseconds per pass that looking at all sockets may take, unless it has to be done in one. To the next of a namespace that has
 /// few, the kernel goes through those of all others: that may take several times as long.
 const LOOK_NS: u64 = 1_000_000;
-/// The same of looking at all open files, which is done rarely, and not in a pass of which a look has taken as much already.
+/// The same of looking at all open files, which is done rarely. What a look has taken too much comes off it.
 const SEARCH_NS: u64 = 2_000_000;
 /// Sockets, or files, between two looks at the clock.
 const STEP: u64 = 256;
@@ -237,9 +237,6 @@ impl Kernel {
     fn read_holders(&mut self, left_ns: u64) -> Result<(), Error> {
         // A socket may lose packets only once: its row cannot wait.
         let at_once = self.drops.wants_holders();
-        if left_ns == 0 && !at_once {
-            return Ok(());
-        }
         let until_ns = if at_once { u64::MAX } else { support::monotonic().0.saturating_add(left_ns) };
         let begins = at_once || self.walks.search.is_none() && self.sockets.wants_holders();
         if begins && let Some(walk) = iterate::open(&mut self.ebpf, ITER_TASK_FILE)? {
