@@ -46,14 +46,18 @@ pub struct Config {
     pub drop_full: u32,
     /// Number of `SKB_DROP_REASON_PROTO_MEM`, else [`crate::drop::reason::MEMORY`].
     pub drop_memory: u32,
+    /// Id of `struct task_struct` among the kernel's types, or 0 where programs cannot cast pointers to it.
+    pub task_type: u32,
+    /// The same of `struct request`.
+    pub request_type: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 72);
+const _: () = assert!(size_of::<Config>() == 80);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 18] {
+    pub const fn words(&self) -> [u32; 20] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -73,6 +77,8 @@ impl Config {
             self.drop_socket,
             self.drop_full,
             self.drop_memory,
+            self.task_type,
+            self.request_type,
         ]
     }
 }

@@ -104,7 +104,8 @@ fn place<H: Hook>(hook: H, request: Object, record: *mut DiskRecord) {
 /// The request of a hook whose first argument was its queue, until 5.11.
 #[inline(always)]
 fn request_of<H: Hook>(hook: H) -> Object {
-    if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() }
+    let request = if config!(request_arg) == 0 { hook.object::<0>() } else { hook.object::<1>() };
+    hook.plain(request, config!(request_type))
 }
 
 /// `block_rq_requeue(request)`

@@ -25,7 +25,7 @@ use profiler_common::file::{EPOCHS, KIND_ENTRIES, KindEntry, is_followed, is_in_
 use profiler_common::syscall::CpuCalls;
 
 use crate::kernel::{
-    Counter, Object, Pointer, address_of, config, current, follow_current, offset, probe, read_current,
+    Counter, Object, Pointer, address_of, config, current, follow_current, follow_task, offset, probe, read_current,
 };
 use crate::tcp::tcp_socket_of;
 
@@ -86,7 +86,7 @@ pub fn forget(task: Object) {
 /// A task's table of descriptors as a number.
 #[inline(always)]
 pub fn table_of(task: Object) -> u64 {
-    address_of(follow_current(task, offset!(task_files)))
+    address_of(follow_task(task, offset!(task_files)))
 }
 
 #[inline(always)]
@@ -98,7 +98,7 @@ fn epoch_of(table: u64) -> *mut u32 {
 /// The file that a descriptor names at this moment; null if it is not known.
 #[inline(always)]
 pub fn file_of(task: Object, descriptor: u32) -> Object {
-    let files = follow_current(task, offset!(task_files));
+    let files = follow_task(task, offset!(task_files));
     if files.is_null() {
         return null();
     }

@@ -41,6 +41,8 @@ pub static CONFIG: Config = Config {
     drop_socket: 0,
     drop_full: 0,
     drop_memory: 0,
+    task_type: 0,
+    request_type: 0,
 };
 
 /// An offset, known to the verifier as a constant.
@@ -82,6 +84,11 @@ pub trait Hook: Copy {
         let words: [u64; 2] = [self.read(object, offset), self.read(object, offset + 8)];
         unsafe { core::mem::transmute(words) }
     }
+
+    /// The same object, of a type by its id, or of its own where that is 0; the verifier does not trust it any more. Of whatever a
+    /// pointer in a trusted object leads to, it asks four times whether that is trusted as well (6.4, 6fcd486b3a0a), each time by
+    /// a walk over the names of all types: that was half of all that a start takes. The cast is a move between registers.
+    fn plain(self, object: Object, id: u32) -> Object;
 
     /// The cookie of a socket.
     fn cookie(self, socket: Object) -> u64;
@@ -155,6 +162,15 @@ impl Hook for Typed {
         unsafe { read_volatile(object.add(offset as usize).cast::<T>()) }
     }
 
+    #[inline(always)]
+    fn plain(self, object: Object, id: u32) -> Object {
+        if id == 0 {
+            return object;
+        }
+        let cast: extern "C" fn(Object, u64) -> Object = unsafe { core::mem::transmute(kfunc::READONLY_CAST as usize) };
+        cast(object, id.into())
+    }
+
     /// Tracing programs may make a cookie since 5.12 (c5dbb89fc2ac).
     #[inline(always)]
     fn cookie(self, socket: Object) -> u64 {
@@ -195,6 +211,11 @@ impl Hook for Raw {
     #[inline(always)]
     fn read<T: Copy + Default>(self, object: Object, offset: u32) -> T {
         probe(object, offset)
+    }
+
+    #[inline(always)]
+    fn plain(self, object: Object, _id: u32) -> Object {
+        object
     }
 
     /// A cookie is there only if somebody asked for it; else the address has to do. Where programs cannot ask, it always
@@ -331,7 +352,7 @@ pub fn registers_of(task: Object) -> Object {
     if cfg!(feature = "hash-tasks") {
         // Before the helper (5.15, dd6e10fbd9f7): x86-64 keeps them at the top of a stack of 16 KiB.
         const AT: usize = (16 << 10) - 168;
-        let stack = follow_current(task, offset!(task_stack));
+        let stack = follow_task(task, offset!(task_stack));
         // Whoever ends while an iterator looks at it has none any more.
         return if stack.is_null() { stack } else { stack.wrapping_add(AT) };
     }
@@ -341,7 +362,7 @@ pub fn registers_of(task: Object) -> Object {
 /// The process of [`current`]: when its first thread started, and its id.
 #[inline(always)]
 pub fn process_of(task: Object) -> (u64, u32) {
-    let leader = follow_current(task, offset!(task_group_leader));
+    let leader = follow_task(task, offset!(task_group_leader));
     (read_current(leader, offset!(task_start_ns)), read_current(task, offset!(task_tgid)))
 }
 
@@ -352,10 +373,17 @@ pub fn comm_of(task: Object) -> [u8; COMM_LEN] {
     if cfg!(feature = "hash-tasks") { probe(task, at) } else { TYPED.read_16(task, at) }
 }
 
-/// Follows a pointer of [`current`].
+/// Follows a pointer of a task.
 #[inline(always)]
-pub fn follow_current(task: Object, offset: u32) -> Object {
-    read_current::<Pointer>(task, offset).0
+pub fn follow_task(task: Object, offset: u32) -> Object {
+    let task = if cfg!(feature = "hash-tasks") { task } else { TYPED.plain(task, config!(task_type)) };
+    follow_current(task, offset)
+}
+
+/// Follows a pointer of what [`current`] leads to.
+#[inline(always)]
+pub fn follow_current(object: Object, offset: u32) -> Object {
+    read_current::<Pointer>(object, offset).0
 }
 
 /// `CLOCK_MONOTONIC`. Costs as much as a small program: only where it decides something.

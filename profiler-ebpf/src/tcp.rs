@@ -21,7 +21,7 @@ use profiler_common::tcp::{HolderRecord, SocketOwner, SocketRecord, event, exit,
 use crate::emit::{self, lost};
 use crate::file::file_of;
 use crate::kernel::{
-    Counter, Hook, Life, Object, Pointer, RAW, TYPED, comm_of, current, hook, now, offset, probe, process_of,
+    Counter, Hook, Life, Object, Pointer, RAW, TYPED, comm_of, config, current, hook, now, offset, probe, process_of,
 };
 use crate::maps::{NEWS, SOCKETS, Socket, TCP_EVENTS};
 
@@ -361,7 +361,7 @@ extern "C" fn iter_task_file(context: *mut FileContext) -> i32 {
         return COME_BACK;
     }
     let Some(cookie) = cookie_of(file) else { return GO_ON };
-    let leader = TYPED.follow(task, offset!(task_group_leader));
+    let leader = TYPED.follow(TYPED.plain(task, config!(task_type)), offset!(task_group_leader));
     let record = HolderRecord {
         cookie,
         opened_ns: owner_of(cookie).map_or(0, |owner| unsafe { (*owner).opened_ns }),

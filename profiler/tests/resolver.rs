@@ -129,6 +129,8 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 15] {
         drop_socket,
         drop_full,
         drop_memory,
+        task_type: _,
+        request_type: _,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),

@@ -8,7 +8,7 @@ use profiler_common::task::{CLOCK_RATE_SHIFT, CLOCK_SLACK_NS, state};
 use profiler_common::wait;
 
 use super::thread::Thread;
-use crate::kernel::{Object, address_of, config, follow_current, offset, probe, read_current};
+use crate::kernel::{Object, address_of, config, follow_task, offset, probe, read_current};
 
 /// Readings at one moment.
 pub struct Clocks {
@@ -196,7 +196,7 @@ fn quota_of(task: Object) -> (u64, u64) {
     if offset!(cfs_throttled_ns) == ABSENT || offset!(task_cfs_rq) == ABSENT {
         return (0, 0);
     }
-    let queue = follow_current(task, offset!(task_cfs_rq));
+    let queue = follow_task(task, offset!(task_cfs_rq));
     (address_of(queue), read_current(queue, offset!(cfs_throttled_ns)))
 }
 
@@ -205,5 +205,5 @@ fn quota_of(task: Object) -> (u64, u64) {
 pub fn is_throttled(task: Object) -> bool {
     offset!(cfs_throttle_count) != ABSENT
         && offset!(task_cfs_rq) != ABSENT
-        && read_current::<u32>(follow_current(task, offset!(task_cfs_rq)), offset!(cfs_throttle_count)) != 0
+        && read_current::<u32>(follow_task(task, offset!(task_cfs_rq)), offset!(cfs_throttle_count)) != 0
 }

@@ -7,7 +7,7 @@ use profiler_common::task::{NO_CALL, TaskRecord, state};
 
 use super::clock::{Clocks, is_throttled};
 use super::thread::{Thread, UNRESOLVED};
-use crate::kernel::{Object, comm_of, follow_current, offset, read_current};
+use crate::kernel::{Object, comm_of, follow_current, follow_task, offset, read_current};
 
 /// `PF_KTHREAD`
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -17,7 +17,7 @@ const NOLOAD: u32 = 0x400;
 /// Everything that the kernel itself keeps about a task.
 #[inline(always)]
 pub fn describe(record: &mut TaskRecord, task: Object, now: u64) {
-    let leader = follow_current(task, offset!(task_group_leader));
+    let leader = follow_task(task, offset!(task_group_leader));
     record.at_ns = now;
     record.start_ns = read_current(task, offset!(task_start_ns));
     record.process_start_ns = read_current(leader, offset!(task_start_ns));
@@ -33,8 +33,8 @@ pub fn describe(record: &mut TaskRecord, task: Object, now: u64) {
     record.storage_write_bytes = optional(task, offset!(task_write_bytes));
     record.pid = read_current(task, offset!(task_tgid));
     record.tid = read_current(task, offset!(task_pid));
-    record.parent_pid = read_current(follow_current(task, offset!(task_parent)), offset!(task_tgid));
-    record.uid = read_current(follow_current(task, offset!(task_cred)), offset!(cred_uid));
+    record.parent_pid = read_current(follow_task(task, offset!(task_parent)), offset!(task_tgid));
+    record.uid = read_current(follow_task(task, offset!(task_cred)), offset!(cred_uid));
     record.netns = netns_of(task);
     record.kernel_thread = u32::from(read_current::<u32>(task, offset!(task_flags)) & KERNEL_THREAD != 0);
     record.comm = comm_of(task);
@@ -48,7 +48,7 @@ fn optional(task: Object, offset: u32) -> u64 {
 
 #[inline(always)]
 fn netns_of(task: Object) -> u32 {
-    let proxy = follow_current(task, offset!(task_nsproxy));
+    let proxy = follow_task(task, offset!(task_nsproxy));
     if proxy.is_null() {
         return 0;
     }

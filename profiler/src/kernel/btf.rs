@@ -120,6 +120,12 @@ impl Btf {
         })
     }
 
+    /// Id of a struct.
+    #[must_use]
+    pub fn structure(&self, name: &str) -> Option<u32> {
+        self.structs.get(name.as_bytes()).copied()
+    }
+
     /// Id of a function.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<u32> {
@@ -242,7 +248,7 @@ impl Btf {
 
     /// Offset and type of a member by its path.
     fn find(&self, structure: &str, path: &str) -> Option<(u32, u32)> {
-        let start = *self.structs.get(structure.as_bytes())?;
+        let start = self.structure(structure)?;
         path.split('|').find_map(|path| {
             let (path, wanted) = path.split_once(':').map_or((path, None), |(path, width)| (path, width.parse().ok()));
             let (bits, member, width) = path.split('.').try_fold((0u32, start, 0), |(offset, id, _), name| {

@@ -1,6 +1,6 @@
 //! Puts calls of kernel functions into an object, which aya cannot.
 
-use profiler_common::kfunc::KFUNCS;
+pub use profiler_common::kfunc::{CAST, Function, PREEMPTION};
 
 use crate::kernel::btf::Btf;
 
@@ -9,17 +9,16 @@ const CALL: [u8; 4] = [0x85, 0, 0, 0];
 /// The same with `BPF_PSEUDO_KFUNC_CALL` as its source register: of the function whose id follows.
 const CALL_KERNEL: [u8; 4] = [0x85, 0x20, 0, 0];
 
-/// The object with its calls in place; `None` if the running kernel, whose types these are, lacks one of the functions.
-pub fn link(object: &[u8], running: &Btf) -> Option<Vec<u8>> {
-    let ids = KFUNCS.map(|(name, number)| running.function(name).map(|id| (number.to_le_bytes(), id.to_le_bytes())));
-    let mut object = object.to_vec();
-    for id in ids {
-        let (number, id) = id?;
+/// Puts calls of these functions in their places; whether the running kernel, whose types these are, has all of them.
+pub fn link(object: &mut [u8], running: &Btf, functions: &[Function]) -> bool {
+    let ids: Option<Vec<_>> = functions.iter().map(|(name, number)| Some((number, running.function(name)?))).collect();
+    for (number, id) in ids.iter().flatten() {
         // Instructions are aligned in the file.
-        for instruction in object.chunks_exact_mut(8).filter(|chunk| chunk[..4] == CALL && chunk[4..] == number) {
+        let calls = object.chunks_exact_mut(8).filter(|chunk| chunk[..4] == CALL && chunk[4..] == number.to_le_bytes());
+        for instruction in calls {
             instruction[..4].copy_from_slice(&CALL_KERNEL);
-            instruction[4..].copy_from_slice(&id);
+            instruction[4..].copy_from_slice(&id.to_le_bytes());
         }
     }
-    Some(object)
+    ids.is_some()
 }

@@ -70,12 +70,15 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     config.log = options.log_programs.into();
     config.tick_ns = support::tick_ns();
     config.sample_calls = u32::from(options.sample_permille > 0);
-    let mut object = Cow::Borrowed(if storage { NATIVE } else { HASH });
-    if config.preemptible != 0 {
-        match kinds.kernel_functions().and_then(|btf| kfunc::link(&object, btf)) {
-            Some(linked) => object = Cow::Owned(linked),
-            None => config.preemptible = 0,
+    let mut object = if storage { NATIVE } else { HASH }.to_vec();
+    if let Some(btf) = kinds.kernel_functions() {
+        config.preemptible &= u32::from(kfunc::link(&mut object, btf, kfunc::PREEMPTION));
+        if kfunc::link(&mut object, btf, kfunc::CAST) {
+            let id = |name| btf.structure(name).unwrap_or_default();
+            (config.task_type, config.request_type) = (id("task_struct"), id("request"));
         }
+    } else {
+        config.preemptible = 0;
     }
     let mut ebpf = open(&object, &offsets, &config, kinds.running.as_ref())?;
     let permitted = PROBES.iter().map(|probe| permitted(probe, &offsets, &kinds, options)).collect();

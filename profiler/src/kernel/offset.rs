@@ -67,6 +67,8 @@ pub fn config(btf: &Btf) -> Config {
         drop_full: numbered(reason::FULL),
         drop_memory: numbered(reason::MEMORY),
         preemptible: btf.has_typedef("class_srcu_fast_notrace_t").into(),
+        task_type: 0,
+        request_type: 0,
     }
 }
 
