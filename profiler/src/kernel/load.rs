@@ -54,9 +54,9 @@ struct Kinds {
 }
 
 impl Kinds {
-    /// Types whose ids are those of the running kernel's functions.
+    /// Types whose ids are those of the running kernel's functions, if programs may call these.
     fn kernel_functions(&self) -> Option<&Btf> {
-        self.ours.as_ref().filter(|_| self.of_running)
+        self.ours.as_ref().filter(|_| self.of_running && support::has_jit())
     }
 }
 

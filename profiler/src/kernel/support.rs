@@ -81,6 +81,12 @@ pub fn lockdown_state() -> Lockdown {
     }
 }
 
+/// Whether programs are run as instructions of the CPU; if not, the kernel takes none that call its functions.
+#[must_use]
+pub fn has_jit() -> bool {
+    text("/proc/sys/net/core/bpf_jit_enable").is_none_or(|mode| mode.trim() != "0")
+}
+
 /// The modes are listed, the present one in brackets.
 fn present(modes: &str) -> Option<String> {
     let (mode, _) = modes.split_once('[')?.1.split_once(']')?;
