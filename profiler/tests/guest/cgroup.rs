@@ -12,7 +12,7 @@ use super::group::{Group, is_version_1};
 use crate::kernel::child::{clock, fork};
 use crate::kernel::clock::{be_first, compare_within, sleeps};
 use crate::kernel::device::Scratch;
-use crate::kernel::observe::{assert_close, every, figure, figure_of_test, observe, once, tool};
+use crate::kernel::observe::{assert_close, every, figure, figure_of_test, observe, once, tool, until};
 use crate::kernel::taskstats::{Accounting, Stats};
 use crate::kernel::waterfall::spends;
 
@@ -108,15 +108,21 @@ fn a_file_beyond_the_memory_limit_is_fetched_again() {
             for _ in 0..2 {
                 read_all(&path);
             }
-            parent.say([own_read_bytes()]);
+            parent.say([1]);
+            parent.hear();
         });
         let before = refaults();
-        let pid = child.pid;
-        let [truth] = child.hear();
-        child.end();
-        (pid, truth, refaults() - before)
+        child.hear::<1>();
+        // On the way there it may have to fetch its own code once more.
+        until("the child listens", || match fs::read_to_string(format!("/proc/{}/syscall", child.pid)).unwrap() {
+            call if call.starts_with(&format!("{} ", libc::SYS_read)) => Ok(()),
+            call => Err(call),
+        });
+        let truth = read_bytes(child.pid);
+        (child, truth, refaults() - before)
     });
-    let (pid, truth, refaults) = seen.said;
+    let (child, truth, refaults) = &seen.said;
+    let (pid, truth, refaults) = (child.pid, *truth, *refaults);
     let ours = seen.sum(pid, |row| row.storage_read_bytes.unwrap());
     figure("memory limit: bytes fetched again = /proc/PID/io", format!("{ours} = {truth}"));
     assert_eq!(ours, truth);
@@ -179,8 +185,8 @@ fn refaults() -> u64 {
     text.lines().find_map(|line| line.strip_prefix("workingset_refault_file ")?.parse().ok()).unwrap()
 }
 
-/// What the kernel says that was fetched for the calling process.
-fn own_read_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/self/io").unwrap();
+/// What the kernel says that was fetched for a process.
+fn read_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     text.lines().find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok()).unwrap()
 }
