@@ -30,8 +30,7 @@ pub fn main(layout: &Layout, args: &Args) -> Result<ExitCode> {
     let decision = ensure(layout)?;
     eprintln!("setup: ready: {}", decision.summary);
     if args.tests {
-        tools::require()?;
-        require_clippy(&decision)?;
+        require_for_tests(&decision)?;
         eprintln!("setup: ready: {}", tools::summary());
     }
     Ok(ExitCode::SUCCESS)
@@ -47,8 +46,9 @@ pub fn ensure(layout: &Layout) -> Result<Decision> {
     Ok(decision)
 }
 
-/// Gives Debian's compiler its clippy. What a toolchain of rustup has beside it is its owner's choice.
-pub fn require_clippy(decision: &Decision) -> Result<()> {
+/// What the tests and lints call, with Debian's compiler its clippy. What a toolchain of rustup has beside it is its owner's choice.
+pub fn require_for_tests(decision: &Decision) -> Result<()> {
+    tools::require()?;
     if compiler::is_packaged(&decision.rustc) { debian::install(&[compiler::DEBIAN_CLIPPY]) } else { Ok(()) }
 }
 

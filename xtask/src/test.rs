@@ -16,7 +16,7 @@ pub use self::tally::{Panics, Tally};
 use crate::build::{self, Warnings};
 use crate::child;
 use crate::layout::Layout;
-use crate::setup::{self, Decision, tools};
+use crate::setup::{self, Decision};
 use crate::tidy;
 use crate::vm;
 
@@ -120,7 +120,7 @@ fn is_ci() -> bool {
 }
 
 fn need_tools(decision: &Decision) -> Result<()> {
-    match tools::require().and_then(|()| setup::require_clippy(decision)) {
+    match setup::require_for_tests(decision) {
         Err(error) if !is_ci() => println!("warning: {error:#}"),
         result => return result,
     }
