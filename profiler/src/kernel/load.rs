@@ -72,7 +72,8 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     config.sample_calls = u32::from(options.sample_permille > 0);
     let mut object = if storage { NATIVE } else { HASH }.to_vec();
     if let Some(btf) = kinds.kernel_functions() {
-        config.preemptible &= u32::from(kfunc::link(&mut object, btf, kfunc::PREEMPTION));
+        let asks = config.preemptible != 0 && kfunc::link(&mut object, btf, kfunc::PREEMPTION);
+        config.preemptible = asks.into();
         if kfunc::link(&mut object, btf, kfunc::CAST) {
             let id = |name| btf.structure(name).unwrap_or_default();
             (config.task_type, config.request_type) = (id("task_struct"), id("request"));
