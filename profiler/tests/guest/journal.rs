@@ -11,7 +11,7 @@ fn with_a_slow_journal(test: impl FnOnce(Place<'_>)) {
     }
     let below = LoopDevice::new(64);
     let slow = Delayed::over(below.name(), 5);
-    let files = FileSystem::ext4(&format!("/dev/mapper/{}", slow.name), c"");
+    let files = FileSystem::ext4(&slow.path(), c"");
     test(Place { disk: slow.kernel_name(), files: &files });
 }
 

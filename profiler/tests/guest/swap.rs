@@ -42,7 +42,7 @@ impl Swap {
         header[1024..1028].copy_from_slice(&1u32.to_ne_bytes());
         header[1028..1032].copy_from_slice(&last_page.to_ne_bytes());
         header[PAGE - 10..].copy_from_slice(b"SWAPSPACE2");
-        let file = OpenOptions::new().write(true).open(format!("/dev/mapper/{}", disk.name)).unwrap();
+        let file = OpenOptions::new().write(true).open(disk.path()).unwrap();
         file.write_all_at(&header, 0).unwrap();
         file.sync_all().unwrap();
         drop(file);
@@ -54,7 +54,7 @@ impl Swap {
     }
 
     fn path(&self) -> CString {
-        CString::new(format!("/dev/mapper/{}", self.disk.name)).unwrap()
+        CString::new(self.disk.path()).unwrap()
     }
 }
 

@@ -9,6 +9,7 @@ busybox mkdir -p /dev/shm && mount -t tmpfs shm /dev/shm
 mount -t tracefs trace /sys/kernel/tracing
 mount -t securityfs security /sys/kernel/security
 mount -t bpf bpf /sys/fs/bpf
+mount -t configfs config /sys/kernel/config
 busybox ln -sf /proc/self/fd /dev/fd
 ip link set lo up
 
@@ -54,8 +55,19 @@ for name in $GUEST_SKIPPED; do args="--skip,$name,$args"; done
 # shellcheck disable=SC2086
 /tests --test-threads=1 --show-output $args &
 tests=$!
-# Should it hang, the console tells where, before the host's patience ends.
-(busybox sleep 240 && echo 1 >/proc/sys/kernel/sysrq && echo w >/proc/sysrq-trigger && echo l >/proc/sysrq-trigger) &
+# Should it hang, this tells where, before the host's patience ends: `w` what the kernel waits for, `l` what CPUs do.
+hung() {
+    busybox sleep 240
+    echo 9 >/proc/sys/kernel/printk
+    for key in w l; do echo $key >/proc/sysrq-trigger; done
+    for thread in /proc/[0-9]*/task/[0-9]*; do
+        [ -s "$thread/cmdline" ] || continue
+        echo "$thread $(busybox cat "$thread/comm" "$thread/syscall" | busybox tr '\n' ' ')"
+        busybox cat "$thread/stack"
+    done
+    ss -tinm
+}
+hung &
 wait $tests
 echo "@@ ended $?"
 busybox poweroff -f
