@@ -50,25 +50,31 @@ pub struct Page(pub [u8; 4096]);
 pub struct LoopDevice {
     /// Such as `/dev/loop3`.
     pub path: String,
-    _scratch: Scratch,
+    /// Where the file is that it lies on.
+    _scratch: Option<Scratch>,
 }
 
 impl LoopDevice {
     /// Over a file of so many MiB, whose pages are cached.
     pub fn new(mebibytes: usize) -> Self {
-        Self::attach(mebibytes, "--direct-io=off")
+        Self::over_file("--direct-io=off", mebibytes)
     }
 
     /// Over a file of so many MiB; each request goes to the disk on which the file is.
     pub fn uncached(mebibytes: usize) -> Self {
-        Self::attach(mebibytes, "--direct-io=on")
+        Self::over_file("--direct-io=on", mebibytes)
     }
 
-    fn attach(mebibytes: usize, mode: &str) -> Self {
-        need_root();
+    fn over_file(mode: &str, mebibytes: usize) -> Self {
         let scratch = Scratch::new();
         let file = scratch.file("disk", mebibytes << 20);
-        let path = tool("losetup", &[mode, "--find", "--show", &file]).trim().to_owned();
+        Self::over(mode, &file, Some(scratch))
+    }
+
+    /// Over another device, or over a file, with what that is in.
+    pub fn over(mode: &str, path: &str, scratch: Option<Scratch>) -> Self {
+        need_root();
+        let path = tool("losetup", &[mode, "--find", "--show", path]).trim().to_owned();
         Self { path, _scratch: scratch }
     }
 
@@ -79,10 +85,10 @@ impl LoopDevice {
         tool("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs", &scratch.path("")]);
         let file = scratch.path("disk");
         File::create(&file).unwrap().set_len((mebibytes << 20) as u64).unwrap();
-        let path = tool("losetup", &["--find", "--show", &file]).trim().to_owned();
+        let device = Self::over("--direct-io=off", &file, None);
         // The device keeps it.
         unmount(&scratch);
-        Self { path, _scratch: scratch }
+        device
     }
 
     /// A part of it from a sector on, so many sectors long.

@@ -19,7 +19,7 @@ use crate::kernel::clock::be_first;
 use crate::kernel::device::{self, Limit, LoopDevice, Mount, Scratch};
 use crate::kernel::network::{Cable, SERVER};
 use crate::kernel::observe::{every, figure_of_test, is_guest, observe, until};
-use crate::kernel::operation::fio_on;
+use crate::kernel::operation::{fio, fio_on};
 use crate::kernel::tcp_limit::{reader, set, write, writer};
 use crate::kernel::waterfall::disk::{fill, forgotten, read_directly, touch};
 
@@ -48,7 +48,7 @@ fn found_any(ids: &[&str], workload: impl FnOnce() -> Vec<u32>) -> Vec<Finding> 
 
 /// The same of a process that does something and ends.
 #[track_caller]
-fn found_of(id: &str, work: impl FnOnce()) -> Vec<Finding> {
+pub fn found_of(id: &str, work: impl FnOnce()) -> Vec<Finding> {
     found(id, || vec![fork(|_| work()).ended()])
 }
 
@@ -126,6 +126,25 @@ fn who_waits_for_each_completion_is_told_from_who_has_else_to_do() {
         assert!(slow.iter().any(|finding| finding.at == at), "{engine} {slow:?}");
         assert_eq!(read(&["--runtime=60", "--thinktime=20000"]), [], "{engine}");
     }
+}
+
+/// Reads of what is in memory. A guest is too slow for so many that it matters who does them.
+#[test]
+fn who_leaves_reads_to_workers_is_told_from_who_does_them_by_itself() {
+    if is_guest() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.file("data", 16 << 20);
+    let read = |options: &[&str]| {
+        let fixed =
+            ["--ioengine=io_uring", "--iodepth=64", "--rw=randread", "--time_based", "--runtime=1", "--nice=-20"];
+        found("S23", || vec![fio(&path, &[&fixed, options].concat()).0])
+    };
+    let passed_on = read(&["--force_async=1"]);
+    let [finding] = &passed_on[..] else { panic!("{passed_on:?}") };
+    assert!(finding.claim.starts_with("100 %"), "{finding:?}");
+    assert_eq!(read(&[]), []);
 }
 
 /// Reads of which a busy host is no large part.

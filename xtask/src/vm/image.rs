@@ -43,6 +43,7 @@ const MODULES: &[&str] = &[
     "ext4",
     "loop",
     "null_blk",
+    "mq_deadline",
     "dm_mod",
     "dm_delay",
     "veth",
