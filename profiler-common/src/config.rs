@@ -12,6 +12,8 @@ pub struct Config {
     pub switch_prev_state: u32,
     /// `block_rq_issue` and its kin have the request as argument 0 (5.11, a54895fa057c, with backports) or 1.
     pub request_arg: u32,
+    /// Programs on `block_io_start` run at `block_rq_insert`, which comes again for a request that was put back on its queue.
+    pub request_inserted: u32,
     /// `RQF_FLUSH_SEQ` as a mask; an enum since 6.11 (5f89154e8e9e), a macro `1 << 4` before.
     pub flush_seq_mask: u32,
     /// Programs report their own troubles through aya-log.
@@ -52,16 +54,17 @@ pub struct Config {
     pub request_type: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 80);
+const _: () = assert!(size_of::<Config>() == 84);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 20] {
+    pub const fn words(&self) -> [u32; 21] {
         [
             self.sample_calls,
             self.switch_prev_state,
             self.request_arg,
+            self.request_inserted,
             self.flush_seq_mask,
             self.log,
             self.kernel_reads,

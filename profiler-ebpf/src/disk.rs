@@ -28,22 +28,36 @@ const OP_DRIVER: u32 = 34;
 /// Sectors have 512 bytes, whatever the device says.
 const SECTOR_SHIFT: u32 = 9;
 
-hook!("block_io_start", block_io_start, block_io_start_raw, start);
+hook!("block_io_start", block_io_start, block_io_start_raw, started);
 hook!("block_rq_issue", block_rq_issue, block_rq_issue_raw, issued);
 hook!("block_rq_requeue", block_rq_requeue, block_rq_requeue_raw, requeue);
 hook!("block_rq_complete", block_rq_complete, block_rq_complete_raw, completed);
 
 /// `block_io_start(request)` (6.5, 5a80bd075f3b): in the context of whoever asks for the first part of it, unless a limit of a
-/// control group (io.max) has held that back: then a worker goes on with it, who is not to blame.
+/// control group (io.max) has held that back: then a worker goes on with it, who is not to blame. Before, `block_rq_insert`: the
+/// same of what waits in a scheduler, which somebody else may take out.
+#[inline(always)]
+fn started<H: Hook>(hook: H) {
+    unpreempted(|| start(hook));
+}
+
 #[inline(always)]
 fn start<H: Hook>(hook: H) {
-    let request = hook.object::<0>();
-    if operation(hook.read(request, offset!(request_cmd_flags))).is_some() {
-        unpreempted(|| {
-            let process = if bio::is_released(hook, request) { NOBODY } else { process_of(current()) };
-            owner::note(request as u64, process, bio::wait_ns(hook, request), BPF_ANY);
-        });
+    let request = request_of(hook);
+    if operation(hook.read(request, offset!(request_cmd_flags))).is_none() {
+        return;
     }
+    if config!(request_inserted) != 0 && is_issued(request as u64) {
+        return;
+    }
+    let process = if bio::is_released(hook, request) { NOBODY } else { process_of(current()) };
+    owner::note(request as u64, process, bio::wait_ns(hook, request), BPF_ANY);
+}
+
+/// Whether it was given to the driver, which has put it back.
+#[inline(always)]
+fn is_issued(request: u64) -> bool {
+    REQUESTS.get_ptr(request).is_some_and(|entry| unsafe { (*entry).issued_ns != 0 })
 }
 
 #[inline(always)]

@@ -26,6 +26,7 @@ pub static CONFIG: Config = Config {
     sample_calls: 0,
     switch_prev_state: 0,
     request_arg: 0,
+    request_inserted: 0,
     flush_seq_mask: 0,
     log: 0,
     kernel_reads: 0,

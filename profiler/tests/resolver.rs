@@ -109,11 +109,12 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// What the programs are told apart from offsets, as far as the kernel decides it.
-fn switches(btf: &Btf) -> [(&'static str, u32); 15] {
+fn switches(btf: &Btf) -> [(&'static str, u32); 16] {
     let Config {
         sample_calls: _,
         switch_prev_state,
         request_arg,
+        request_inserted,
         flush_seq_mask,
         log: _,
         kernel_reads: _,
@@ -135,6 +136,7 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 15] {
     [
         ("switch_prev_state", switch_prev_state),
         ("request_arg", request_arg),
+        ("request_inserted", request_inserted),
         ("flush_seq_mask", flush_seq_mask),
         ("preemptible", preemptible),
         ("fua_mask", fua_mask),

@@ -86,7 +86,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let mut probes = Vec::with_capacity(PROBES.len());
     for (probe, installed) in PROBES.iter().zip(install_all(permitted, &mut ebpf, &kinds)) {
         let attached = installed.and_then(|(form, reason)| {
-            relied_on(probe, &probes)?;
+            relied_on(probe, &probes, &kinds)?;
             attach(probe, &mut ebpf, form, &kinds)?;
             Ok((form, reason))
         });
@@ -202,9 +202,16 @@ fn tracepoint(probe: &Probe, kinds: &Kinds) -> Option<&'static str> {
     kinds.ours.as_ref().and_then(|btf| offset::tracepoint(btf, probe))
 }
 
-/// Whether the probe works without which this one would tell wrong numbers.
-fn relied_on(probe: &Probe, before: &[ProbeStatus]) -> Result<(), String> {
-    let works = |name: &str| before.iter().any(|status| status.name == name && status.form.is_some());
+/// What a probe tells less where it attaches to the former tracepoint.
+fn lesser(probe: &Probe, kinds: &Kinds) -> Option<&'static str> {
+    let former = probe.former.as_ref()?;
+    former.less.filter(|_| tracepoint(probe, kinds) == Some(former.name))
+}
+
+/// Whether the probe works, at its own tracepoint, without which this one would tell wrong numbers.
+fn relied_on(probe: &Probe, before: &[ProbeStatus], kinds: &Kinds) -> Result<(), String> {
+    let whole = |name: &str| PROBES.iter().any(|probe| probe.name == name && lesser(probe, kinds).is_none());
+    let works = |name: &str| before.iter().any(|status| status.name == name && status.form.is_some()) && whole(name);
     match probe.after.filter(|name| !works(name)) {
         Some(name) => Err(format!("would tell wrong numbers without {name}, which is missing")),
         None => Ok(()),
@@ -284,6 +291,9 @@ fn shortfall(probe: &Probe, kinds: &Kinds) -> String {
     };
     if let Some(less) = unread.filter(|_| is_blind()) {
         return format!("{less}: {BLIND}");
+    }
+    if let Some(less) = lesser(probe, kinds) {
+        return less.into();
     }
     let Some((arguments, told)) = probe.fewer else { return String::new() };
     match kinds.ours.as_ref().and_then(|btf| btf.tracepoint_arity(probe.name)) {

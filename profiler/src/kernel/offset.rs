@@ -51,6 +51,7 @@ pub fn config(btf: &Btf) -> Config {
         sample_calls: 1,
         switch_prev_state: u32::from(btf.tracepoint_arity("sched_switch") == Some(4)),
         request_arg: u32::from(btf.tracepoint_argument("block_rq_issue", "request") == Some(1)),
+        request_inserted: u32::from(btf.tracepoint_arity("block_io_start").is_none()),
         flush_seq_mask: flag.map_or(FLUSH_SEQ_MACRO, |bit| 1 << bit),
         fua_mask: mask("__REQ_FUA"),
         throttled_mask: mask("BIO_BPS_THROTTLED"),

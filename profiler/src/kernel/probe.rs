@@ -17,8 +17,17 @@ pub struct Probe {
     pub arguments: usize,
     /// Where the tracepoint has fewer arguments than this, it tells less: what.
     pub fewer: Option<(usize, &'static str)>,
-    /// What the tracepoint was called before.
-    pub former: Option<&'static str>,
+    /// The tracepoint that it attaches to where there is none of that name.
+    pub former: Option<Former>,
+}
+
+/// A tracepoint of older kernels.
+#[derive(Debug)]
+pub struct Former {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tells less, if it is not the same by another name.
+    pub less: Option<&'static str>,
 }
 
 /// Members of [`profiler_common::offset::Offsets`], in groups.
@@ -37,7 +46,7 @@ impl Probe {
             At::Tracepoint(name) | At::Typed(name) | At::Sampled(name) => Some(name),
             At::Iterator(_) | At::Run => None,
         };
-        latest.into_iter().chain(self.former)
+        latest.into_iter().chain(self.former.as_ref().map(|former| former.name))
     }
 }
 
@@ -236,7 +245,7 @@ pub const PROBES: &[Probe] = &[
     // What nobody sees complete would stay for ever.
     Probe {
         after: Some("io_uring_complete"),
-        former: Some("io_uring_submit_sqe"),
+        former: Some(Former { name: "io_uring_submit_sqe", less: None }),
         ..hook("io_uring_submit_req", OF_OPERATION, "operations of io_uring")
     },
     Probe {
@@ -257,6 +266,12 @@ pub const PROBES: &[Probe] = &[
     },
     Probe {
         after: Some("block_rq_issue"),
+        former: Some(Former {
+            name: "block_rq_insert",
+            less: Some(
+                "who asks is told of requests that wait in a scheduler; others count for whoever gives them to the driver",
+            ),
+        }),
         ..hook(
             "block_io_start",
             &[&["request_cmd_flags", "request_sector", "request_bio", "bio_flags", "task_flags"], PROCESS],

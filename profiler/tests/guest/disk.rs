@@ -212,9 +212,6 @@ fn a_device_that_is_asked_for_too_much_is_named_by_who_waits_for_completions() {
 /// It has two requests at a time: with a scheduler the others wait as requests for their turn, without one they wait to be any.
 #[test]
 fn requests_that_queue_in_front_of_a_disk_are_named_by_who_waits_for_them() {
-    if absent().contains(&"block_io_start".to_owned()) {
-        return;
-    }
     let _slow = Slow::new(3 * MS, 2);
     let set = |name: &str, value: &str| fs::write(format!("/sys/block/{}/queue/{name}", Slow::NAME), value).unwrap();
     let found = || -> Vec<_> {

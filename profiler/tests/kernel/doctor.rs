@@ -20,8 +20,9 @@ macro_rules! host {
 
 /// Nobody, as most systems number them.
 const NOBODY: u32 = 65_534;
-/// What kernels before 6.10 say of `tcp_send_reset`, and those before 6.11 of `kfree_skb`.
-const FEWER: [&str; 2] = ["only resets that a socket sends", "not for which sockets packets were"];
+/// What kernels before 6.5 say of `block_io_start`, those before 6.10 of `tcp_send_reset`, and those before 6.11 of `kfree_skb`.
+const FEWER: [&str; 3] =
+    ["who asks is told of requests", "only resets that a socket sends", "not for which sockets packets were"];
 
 #[test]
 fn whatever_this_kernel_has_works() {
