@@ -20,7 +20,7 @@ use crate::kernel::finding::{found_beside, found_of};
 use crate::kernel::observe::{Seen, absent, assert_close, every, figure, ms, observe, once, tool};
 
 const MS: u64 = 1_000_000;
-const READS: u64 = 100;
+const READS: u64 = 60;
 
 /// A read of a page as its reader has seen it.
 #[derive(Clone, Copy)]
@@ -326,13 +326,12 @@ fn kernel_name(name: &str) -> String {
 fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
     const READ_NS: u64 = 39 * MS;
     const ABOVE_NS: u64 = 15 * MS;
-    const PAGES: Range<u64> = 0..60;
     let _slow = Slow::new(24 * MS + MS / 2, 64);
     let took = |told_ms| read_pages(&Delayed::over(Slow::NAME, told_ms).path(), 0..15).quartile_ns;
     let told_ms = [15, 12].into_iter().min_by_key(|told_ms| took(*told_ms).abs_diff(READ_NS)).unwrap();
     let disk = Delayed::over(Slow::NAME, told_ms);
     let (above, below) = (device(&disk.kernel_name), device(Slow::NAME));
-    let seen = observe(&once(), || read_pages(&disk.path(), PAGES));
+    let seen = observe(&once(), || read_pages(&disk.path(), 0..READS));
     assert!(rows_of(&seen, above).is_empty(), "its requests are given to no driver");
     let model = seen.model();
     let sheet = sheet(&model, Table::Disks, &Scope::default());
@@ -352,7 +351,7 @@ fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
     let words = format!("{reader} ({quarter}) = {above_it} + {below_it}");
     figure("dm-delay over nullb1: reader (quickest quarter) = above + below", &words);
     assert_eq!(cell(above, "disk.backing"), &Value::Text(format!("{} on {}", disk.name, Slow::NAME)));
-    assert_eq!(model.disks[&above].latency(op::READ).map(|latency| latency.requests), Some(PAGES.end));
+    assert_eq!(model.disks[&above].latency(op::READ).map(|latency| latency.requests), Some(READS));
     assert_close("mean", mean_ns, took_ns, 0.05);
     assert_close("quickest quarter", quartile_ns, READ_NS, 0.05);
     // Beyond that no more than the reader was later, on average, than in a quarter of its reads.

@@ -10,12 +10,12 @@ use crate::kernel::child::{Clock, Parent, fork, write_once};
 use crate::kernel::device::Mount;
 use crate::kernel::observe::{assert_close, every, observe};
 
-const SYNCS: u64 = 200;
+const SYNCS: u64 = 100;
 const WRITES_PER_SYNC: u64 = 16;
 
 #[test]
 fn fsyncs_and_what_they_wait_are_counted() {
-    let mount = Mount::ext4(64);
+    let mount = Mount::ext4(16);
     let path = mount.path("file");
     let seen = observe(&every(100), || {
         let mut child = fork(|parent| write_and_sync(parent, &path));

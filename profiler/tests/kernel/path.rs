@@ -33,7 +33,7 @@ fn told(model: &Model, path: &str, pid: u32) -> Vec<(u32, PathUse)> {
 
 #[test]
 fn what_is_done_to_each_file_is_told() {
-    let mount = Mount::ext4(64);
+    let mount = Mount::ext4(16);
     let [log, data] = ["log", "data"].map(|name| mount.path(name));
     let seen = observe(&every(100), || {
         let mut child = fork(|parent| {
