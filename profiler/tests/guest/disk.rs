@@ -320,8 +320,8 @@ fn kernel_name(name: &str) -> String {
     told.trim().to_owned()
 }
 
-/// A read takes 39 ms, and for more than 24 of them a disk is at work. A delay ends with a tick of 4 ms, before 6.12 with the one
-/// after: 12 ms are 15 there. Which they are is known by the reader's own clock.
+/// A read takes 39 ms within 5 %, and for more than 24 of them a disk is at work. A delay ends with a tick of 4 ms, before 6.12 with
+/// the one after: 12 ms are 15 there. Which they are is known by the reader's own clock.
 #[test]
 fn what_a_stacked_disk_adds_is_told_apart_from_the_disk_below() {
     const READ_NS: u64 = 39 * MS;
