@@ -168,11 +168,12 @@ fn is_true(seen: &Seen<Said>, truth: &Truth, number: Option<f64>, value: &Value)
     const ROUNDING: f64 = 1e-3;
     let between =
         |low: f64, high: f64| number.is_some_and(|number| low - ROUNDING <= number && number <= high + ROUNDING);
-    let hidden = || seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
     match truth {
         Truth::Between(low, high) => between(*low, *high),
-        Truth::Requests(count) => between(count.saturating_sub(hidden()) as f64, *count as f64),
-        Truth::OfRequests(bytes) => between(if hidden() == 0 { 0.5 * *bytes as f64 } else { 0.0 }, *bytes as f64),
+        Truth::Requests(count) => {
+            let hidden = seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
+            between(count.saturating_sub(hidden) as f64, *count as f64)
+        }
         Truth::Booked(ns) => between(*ns as f64 - 10.0, (ns + STALE_NS + seen.slack_ns()) as f64),
         Truth::Text(text) => matches!(value, Value::Text(value) if value == text),
     }

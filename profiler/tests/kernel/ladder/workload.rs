@@ -78,8 +78,6 @@ pub enum Truth {
     Between(f64, f64),
     /// So many requests, of which a kernel may have hidden some from programs.
     Requests(u64),
-    /// Most of so many bytes, in requests of which a kernel may have hidden some: one may be of all.
-    OfRequests(u64),
     /// Nanoseconds in the scheduler's books, and as much more as [`crate::kernel::observe::STALE_NS`] says.
     Booked(u64),
     Text(String),
@@ -153,7 +151,7 @@ impl World {
     fn owned(&self, op: &str, pid: u32, claims: &mut Vec<Claim>) {
         let name = self.disk.name().to_owned();
         let row = vec![("disk_owner.device", name), ("disk_owner.op", op.into()), ("process.pid", pid.to_string())];
-        let truth = Truth::OfRequests(BYTES);
+        let truth = Truth::Between(0.5 * BYTES as f64, BYTES as f64);
         claims.push(Claim { table: Table::DiskOwners, row, column: "disk_owner.bytes_s", truth });
     }
 
