@@ -146,8 +146,10 @@ fn cell(seen: &Seen<Said>, model: &Model, claim: &Claim) -> Told {
     let number = whole(model, claim.column, value);
     assert!(
         is_true(seen, &claim.truth, number, value),
-        "{claim:?}, but we say {value:?} ({number:?} in all) without {:?}",
-        missing(&seen.machine)
+        "{claim:?}, but we say {value:?} ({number:?} in all) without {:?}, lost {:?}, of {:#?}",
+        missing(&seen.machine),
+        seen.lost(),
+        sheet.rows
     );
     Told::Right
 }
