@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use super::matrix::Guest;
 use crate::child;
 
-/// How long a guest may take before it is stopped.
-const LIMIT: Duration = Duration::from_mins(5);
+/// How long a guest may take before it is stopped: thrice what one takes with all of its tests. init.sh knows of it.
+const LIMIT: Duration = Duration::from_mins(12);
 const POLL: Duration = Duration::from_millis(100);
 
 /// A guest that is on its way.

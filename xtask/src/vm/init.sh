@@ -55,9 +55,10 @@ for name in $GUEST_SKIPPED; do args="--skip,$name,$args"; done
 # shellcheck disable=SC2086
 /tests --test-threads=1 --show-output $args &
 tests=$!
-# Should it hang, this tells where, before the host's patience ends: `w` what the kernel waits for, `l` what CPUs do.
+# Should it hang, this tells where, before the host's patience ends: `w` what the kernel waits for, `l` what CPUs do. On the
+# console: a guest that is only slow is still writing its results.
 hung() {
-    busybox sleep 240
+    busybox sleep 600
     echo 9 >/proc/sys/kernel/printk
     for key in w l; do echo $key >/proc/sysrq-trigger; done
     for thread in /proc/[0-9]*/task/[0-9]*; do
@@ -67,7 +68,7 @@ hung() {
     done
     ss -tinm
 }
-hung &
+hung >/dev/console 2>&1 &
 wait $tests
 echo "@@ ended $?"
 busybox poweroff -f
