@@ -244,7 +244,7 @@ impl Kernel {
         if self.pass % SLOW_PASSES == 1 {
             self.look_slowly();
         }
-        self.unseen_requests = self.disks.unseen(&host);
+        self.unseen_requests = self.disks.unseen();
         let pending = mem::take(&mut self.pending);
         // Rows are large: in the next interval there may be as many.
         self.pending.sockets.reserve(pending.sockets.len());

@@ -172,9 +172,9 @@ fn is_true(seen: &Seen<Said>, truth: &Truth, number: Option<f64>, value: &Value)
         |low: f64, high: f64| number.is_some_and(|number| low - ROUNDING <= number && number <= high + ROUNDING);
     match truth {
         Truth::Between(low, high) => between(*low, *high),
-        Truth::Requests(count) => {
+        Truth::Requests { sum, each } => {
             let hidden = seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
-            between(count.saturating_sub(hidden) as f64, *count as f64)
+            between(sum.saturating_sub(hidden * each) as f64, *sum as f64)
         }
         Truth::Booked(ns) => between(*ns as f64 - 10.0, (ns + STALE_NS + seen.slack_ns()) as f64),
         Truth::Text(text) => matches!(value, Value::Text(value) if value == text),

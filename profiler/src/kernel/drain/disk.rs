@@ -11,13 +11,26 @@ use crate::kernel::drain::{Map, growth};
 /// The last reading of each device and operation, of each owner and partition.
 #[derive(Default)]
 pub struct Disks {
-    last: Map<DiskKey, Box<DiskRecord>>,
+    known: Map<DiskKey, Box<Known>>,
     owners: Map<OwnerKey, Owner>,
     partitions: Map<DiskKey, PartitionRecord>,
     /// What `/proc/diskstats` has counted since we watch.
     witness: Map<DiskKey, u64>,
     /// Requests that it has and we have not, as told so far.
     unseen: u64,
+}
+
+/// The last reading of a device and operation.
+struct Known {
+    last: DiskRecord,
+    /// The fewest requests that were in flight by our counts, 0 at most: below it there are as many whose issue was hidden, too.
+    least: i64,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { last: DiskRecord::EMPTY, least: 0 }
+    }
 }
 
 /// The last reading of an owner.
@@ -31,14 +44,17 @@ struct Owner {
 impl Disks {
     /// What a device had before the first reading counts: its record is made with its first request.
     pub fn observe(&mut self, key: DiskKey, now: &DiskRecord, sizes: &mut Vec<DiskSizeRow>) -> DiskRow {
-        let last = self.last.entry(key).or_insert_with(|| Box::new(DiskRecord::EMPTY));
+        let hidden = self.witness.get(&key).map_or(0, |told| told.saturating_sub(now.requests));
+        let Known { last, least } = &mut **self.known.entry(key).or_default();
+        let balance = now.issued.wrapping_sub(now.finished).wrapping_sub(hidden).cast_signed();
+        *least = balance.min(*least);
         let row = DiskRow {
             key: batch::DiskKey::from(key),
             requests: now.requests.wrapping_sub(last.requests),
             bytes: now.bytes.wrapping_sub(last.bytes),
             errors: now.errors.wrapping_sub(last.errors),
             error: (now.errors != last.errors).then(|| error_of(now)),
-            in_flight: now.issued.saturating_sub(now.finished),
+            in_flight: balance.abs_diff(*least),
             requeues: now.requeues.wrapping_sub(last.requeues),
             sequential: now.sequential.wrapping_sub(last.sequential),
             issued: now.issued.wrapping_sub(last.issued),
@@ -57,7 +73,7 @@ impl Disks {
         let by_size = by_size.map(|(size, (now, last))| (size, Hist::between(Scale::Log2, now, last)));
         let some = by_size.filter(|(_, latency)| !latency.slots.is_empty());
         sizes.extend(some.map(|(size, latency)| DiskSizeRow { key: row.key, size, latency }));
-        **last = *now;
+        *last = *now;
         row
     }
 
@@ -111,16 +127,20 @@ impl Disks {
         owners
     }
 
-    /// Requests that `/proc/diskstats` had counted by its last reading and we, who read later, had not: those that are
-    /// new since this was last asked. Devices of which we never saw a request are no business of the request layer.
-    pub fn unseen(&mut self, host: &HostRow) -> u64 {
+    /// What `/proc/diskstats` has counted, before our own counts are read.
+    pub fn witness(&mut self, host: &HostRow) {
         for (device, stat) in &host.disks {
             for (op, requests) in (0..).zip(stat.requests) {
                 *self.witness.entry(DiskKey { device: *device, op }).or_default() += requests;
             }
         }
-        let known = self.witness.iter().filter_map(|(key, told)| Some((told, self.last.get(key)?)));
-        let missing: u64 = known.map(|(told, last)| told.saturating_sub(last.requests)).sum();
+    }
+
+    /// Requests that the witness had counted and we, who were read later, had not: those that are new since this was last
+    /// asked. Devices of which we never saw a request are no business of the request layer.
+    pub fn unseen(&mut self) -> u64 {
+        let known = self.witness.iter().filter_map(|(key, told)| Some((told, self.known.get(key)?)));
+        let missing: u64 = known.map(|(told, known)| told.saturating_sub(known.last.requests)).sum();
         growth(&mut self.unseen, missing)
     }
 }
@@ -152,13 +172,32 @@ mod tests {
             disks: [(8, DiskStat { requests: [reads, 0, 0, 0], ..DiskStat::default() })].into(),
             ..HostRow::default()
         };
-        assert_eq!(disks.unseen(&host(5)), 0, "a device without requests of ours, such as dm");
-        let reads = |requests| DiskRecord { requests, ..DiskRecord::EMPTY };
-        disks.observe(DiskKey { device: 8, op: 0 }, &reads(12), &mut Vec::new());
-        assert_eq!(disks.unseen(&host(10)), 3);
-        assert_eq!(disks.unseen(&host(0)), 0);
-        disks.observe(DiskKey { device: 8, op: 0 }, &reads(20), &mut Vec::new());
-        assert_eq!(disks.unseen(&host(8)), 0, "we may be ahead of it");
+        disks.witness(&host(5));
+        assert_eq!(disks.unseen(), 0, "a device without requests of ours, such as dm");
+        let mut unseen = |more, requests| {
+            disks.witness(&host(more));
+            let record = DiskRecord { requests, ..DiskRecord::EMPTY };
+            disks.observe(DiskKey { device: 8, op: 0 }, &record, &mut Vec::new());
+            disks.unseen()
+        };
+        assert_eq!((unseen(10, 12), unseen(0, 12)), (3, 0));
+        assert_eq!(unseen(8, 24), 0, "we may be ahead of it");
+    }
+
+    #[test]
+    fn a_request_whose_end_was_hidden_is_not_in_flight() {
+        let mut disks = Disks::default();
+        let mut in_flight = |told, issued, finished| {
+            let stat = DiskStat { requests: [told, 0, 0, 0], ..DiskStat::default() };
+            disks.witness(&HostRow { disks: [(8, stat)].into(), ..HostRow::default() });
+            let record = DiskRecord { requests: finished, issued, finished, ..DiskRecord::EMPTY };
+            disks.observe(DiskKey { device: 8, op: 0 }, &record, &mut Vec::new()).in_flight
+        };
+        assert_eq!(in_flight(5, 8, 5), 3);
+        assert_eq!(in_flight(2, 8, 5), 1, "two of them have ended");
+        assert_eq!(in_flight(1, 8, 5), 0);
+        assert_eq!(in_flight(4, 8, 5), 0, "nobody saw these four begin");
+        assert_eq!(in_flight(0, 9, 5), 1);
     }
 
     #[test]

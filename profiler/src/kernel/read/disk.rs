@@ -19,6 +19,7 @@ impl Kernel {
         let devices: BTreeSet<_> = keys.iter().map(|key| key.device).chain(host.disks.keys().copied()).collect();
         self.pending.facts.extend(devices.into_iter().filter_map(|device| self.names.disk(device)));
         let (known, pending) = (&mut self.disks, &mut self.pending);
+        known.witness(host);
         for (key, record) in keys.iter().zip(&records) {
             pending.disks.push(known.observe(*key, record, &mut pending.disk_sizes));
         }

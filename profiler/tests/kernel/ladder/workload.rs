@@ -76,8 +76,8 @@ pub struct Claim {
 pub enum Truth {
     /// A number between two, in whole: things, bytes or nanoseconds, where the cell has a rate.
     Between(f64, f64),
-    /// So many requests, of which a kernel may have hidden some from programs.
-    Requests(u64),
+    /// A sum over requests, and the most that it is of each: a kernel may have hidden some from programs.
+    Requests { sum: u64, each: u64 },
     /// Nanoseconds in the scheduler's books, and as much more as [`crate::kernel::observe::STALE_NS`] says.
     Booked(u64),
     Text(String),
@@ -118,8 +118,8 @@ impl World {
             let row = vec![("disk.name", self.disk.name().to_owned()), ("disk.op", "read".to_owned())];
             claims.push(Claim { table: Table::Disks, row, column, truth });
         };
-        claim("disk.ops_s", Truth::Requests(REQUESTS));
-        claim("disk.bytes_s", Truth::Between(0.5 * BYTES as f64, BYTES as f64));
+        claim("disk.ops_s", Truth::Requests { sum: REQUESTS, each: 1 });
+        claim("disk.bytes_s", Truth::Requests { sum: BYTES, each: BYTES / REQUESTS });
         claim("disk.size_bytes", exactly(BYTES / REQUESTS));
         claim("disk.latency_mean_ns", Truth::Between(1e3, 1e9));
         claim("disk.wait_mean_ns", Truth::Between(1.0, 1e9));
@@ -128,7 +128,7 @@ impl World {
         claim("disk.inflight", exactly(0));
         claim("disk.errors", exactly(0));
         claim("disk.requeues", exactly(0));
-        self.owned("read", reader, claims);
+        self.owned("read", reader, BYTES / REQUESTS, claims);
     }
 
     /// What a process leaves in memory, somebody else writes.
@@ -137,7 +137,8 @@ impl World {
         let held = OpenOptions::new().write(true).open(&self.disk.path).unwrap();
         let writer = dd(&["if=/dev/zero", &format!("of={}", self.disk.path)]);
         held.sync_all().unwrap();
-        self.owned("write", writer, claims);
+        let largest = fs::read_to_string(format!("/sys/block/{}/queue/max_sectors_kb", self.disk.name())).unwrap();
+        self.owned("write", writer, largest.trim().parse::<u64>().unwrap() << 10, claims);
     }
 
     /// Each sync of what has changed is a commit of the journal.
@@ -148,10 +149,10 @@ impl World {
     }
 
     /// All of an operation was for a process.
-    fn owned(&self, op: &str, pid: u32, claims: &mut Vec<Claim>) {
+    fn owned(&self, op: &str, pid: u32, each: u64, claims: &mut Vec<Claim>) {
         let name = self.disk.name().to_owned();
         let row = vec![("disk_owner.device", name), ("disk_owner.op", op.into()), ("process.pid", pid.to_string())];
-        let truth = Truth::Between(0.5 * BYTES as f64, BYTES as f64);
+        let truth = Truth::Requests { sum: BYTES, each };
         claims.push(Claim { table: Table::DiskOwners, row, column: "disk_owner.bytes_s", truth });
     }
 
