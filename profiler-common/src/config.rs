@@ -52,14 +52,16 @@ pub struct Config {
     pub task_type: u32,
     /// The same of `struct request`.
     pub request_type: u32,
+    /// The same of `struct sock`.
+    pub socket_type: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 84);
+const _: () = assert!(size_of::<Config>() == 88);
 
 impl Config {
     /// The words of the global, in order.
     #[must_use]
-    pub const fn words(&self) -> [u32; 21] {
+    pub const fn words(&self) -> [u32; 22] {
         [
             self.sample_calls,
             self.switch_prev_state,
@@ -82,6 +84,7 @@ impl Config {
             self.drop_memory,
             self.task_type,
             self.request_type,
+            self.socket_type,
         ]
     }
 }

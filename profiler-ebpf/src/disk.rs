@@ -137,7 +137,7 @@ fn completed<H: Hook>(hook: H) {
 
 #[inline(always)]
 fn complete<H: Hook>(hook: H) {
-    let request = hook.object::<0>();
+    let request = hook.plain(hook.object::<0>(), config!(request_type));
     let Some(key) = key_of(hook, request) else { return };
     let Some(record) = record_of(key) else { return };
     let (error, bytes) = (hook.arg::<1>() as i32, hook.arg::<2>() as u32);

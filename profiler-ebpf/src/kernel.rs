@@ -44,6 +44,7 @@ pub static CONFIG: Config = Config {
     drop_memory: 0,
     task_type: 0,
     request_type: 0,
+    socket_type: 0,
 };
 
 /// An offset, known to the verifier as a constant.

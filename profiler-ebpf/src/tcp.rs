@@ -304,7 +304,7 @@ pub fn address<H: Hook>(from: H, socket: Object, v6: u32, v4: u32) -> [u8; 16] {
 /// Inode number of a socket's network namespace.
 #[inline(always)]
 pub fn namespace<H: Hook>(from: H, socket: Object) -> u32 {
-    from.read(from.follow(socket, offset!(sock_net)), offset!(net_inum))
+    from.read(from.follow(from.plain(socket, config!(socket_type)), offset!(sock_net)), offset!(net_inum))
 }
 
 /// An IPv4 address inside an IPv6 one.

@@ -132,6 +132,7 @@ fn switches(btf: &Btf) -> [(&'static str, u32); 16] {
         drop_memory,
         task_type: _,
         request_type: _,
+        socket_type: _,
     } = config(btf);
     [
         ("switch_prev_state", switch_prev_state),

@@ -76,7 +76,9 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         config.preemptible = asks.into();
         if kfunc::link(&mut object, btf, kfunc::CAST) {
             let id = |name| btf.structure(name).unwrap_or_default();
-            (config.task_type, config.request_type) = (id("task_struct"), id("request"));
+            config.task_type = id("task_struct");
+            config.request_type = id("request");
+            config.socket_type = id("sock");
         }
     } else {
         config.preemptible = 0;

@@ -70,6 +70,7 @@ pub fn config(btf: &Btf) -> Config {
         preemptible: btf.has_typedef("class_srcu_fast_notrace_t").into(),
         task_type: 0,
         request_type: 0,
+        socket_type: 0,
     }
 }
 

@@ -49,8 +49,9 @@ pub fn boot(
     let mut command = Command::new("chrt");
     command.args(["--reset-on-fork", "--fifo", "1"]).arg(qemu);
     // With a thread for each CPU the emulator now and then runs code that the kernel is patching, as it does to attach. The more a
-    // CPU can do, the more it has to save at each switch: one with all that can be emulated takes a tenth longer.
-    command.args(["-accel", "tcg,thread=single", "-cpu", "Nehalem", "-m", "1536", "-smp", guest.cpus]);
+    // CPU can do, the more it has to save at each switch: one with all that can be emulated takes a tenth longer. Where it makes
+    // no random numbers, whoever wants some waits for seconds: nothing happens there by chance.
+    command.args(["-accel", "tcg,thread=single", "-cpu", "Nehalem,+rdrand", "-m", "1536", "-smp", guest.cpus]);
     command.args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image).arg("-initrd").arg(initial);
     let (chosen, slow) = match choice {
@@ -62,7 +63,7 @@ pub fn boot(
     let skipped: Vec<_> = impossible.chain(slow.iter().copied()).collect();
     let orders = [("tests", chosen), ("skipped", skipped.join(",")), ("absent", guest.absent().join(","))];
     let orders = orders.map(|(name, value)| format!("guest.{name}={value}")).join(" ");
-    command.args(["-append", &format!("console=ttyS0 panic=-1 quiet mitigations=off {orders} {}", guest.append)]);
+    command.args(["-append", &format!("{APPEND} {orders} {}", guest.append)]);
     // Written to for this boot only.
     let system = format!("file={},format=raw,if=none,id=system,snapshot=on", disk.display());
     for (drive, id) in [(system.as_str(), "system"), (NULL_DISK, "slow")] {
@@ -77,6 +78,10 @@ pub fn boot(
     let emulator = command.spawn().context("failed to start the emulator")?;
     Ok(Booted { emulator, started: Instant::now(), console, results })
 }
+
+/// Words of each kernel's command line. Pages are cleared by whoever needs that, and grace periods end at once: programs are
+/// loaded and unloaded for each test.
+const APPEND: &str = "console=ttyS0 panic=-1 quiet mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1";
 
 /// A disk on which each read takes 20 ms, independent of all others.
 const NULL_DISK: &str = "driver=null-co,node-name=slow,size=64M,latency-ns=20000000,read-zeroes=on,if=none";

@@ -118,6 +118,7 @@ const ROWS: &[&str] = &[
     "drop::datagrams",
     "exchange::requests",
     "file::",
+    "ladder::with_all",
     "page::pages_that_are_written",
     "operation::operations",
     "path::what_is_done",
@@ -132,19 +133,36 @@ const ROWS: &[&str] = &[
     "doctor::lockdown",
 ];
 
-/// What a guest's known latencies and losses tell, and of system calls, files, threads and connections one test: for kernels that
-/// differ in nothing but how they were built or booted.
+/// Of these what runs when all guests do: each row in one workload, and what is compared more sharply.
 const CORE: &[&str] = &[
+    "guest::disk::a_disk_of",
+    "guest::disk::a_null_block",
+    "guest::disk::a_wait_for_a_tag",
+    "guest::disk::requests_that_queue",
+    "guest::disk::what_a_stacked",
+    "guest::network::",
+    "disk::random_reads",
+    "file::",
+    "ladder::with_all",
+    "operation::operations",
+    "path::what_is_done",
+    "syscall::strace",
+    "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+    "tcp::an_open_connection",
+    "doctor::whatever",
+    "doctor::without",
+];
+
+/// And of kernels that differ in nothing but how they were built or booted: each row in one workload, the host's known latencies
+/// and losses, and all calls.
+const BUILT: &[&str] = &[
     "guest::disk::a_disk_of",
     "guest::disk::a_null_block",
     "guest::disk::what_a_stacked",
     "guest::network::an_outage",
     "guest::network::delay",
-    "disk::random_reads",
-    "file::fsyncs",
+    "ladder::with_all",
     "syscall::strace",
-    "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
-    "tcp::an_open_connection",
     "doctor::whatever",
 ];
 
@@ -152,7 +170,10 @@ const CORE: &[&str] = &[
 const SLOW: &[&str] = &[
     "clock::",
     "finding::",
-    "ladder::",
+    "ladder::types_from",
+    "ladder::types_of",
+    "ladder::whatever",
+    "ladder::without",
     "sample::",
     "swap::",
     "waterfall::",
@@ -208,7 +229,7 @@ const PLAIN: Guest = Guest {
     append: "",
     cpus: "2",
     tests: &[""],
-    core: ROWS,
+    core: CORE,
     impossible: &[EMULATED, UNTRACED, NO_SERVER, NO_HURRY, UNLIMITED],
     slow: SLOW,
     short: &[],
@@ -267,10 +288,10 @@ pub const GUESTS: &[Guest] = &[
             "guest::disk::what_a_stacked",
             "guest::network::an_outage",
             "guest::network::delay",
-            "disk::random_reads",
+            "ladder::with_all",
             "syscall::strace",
             "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
-            "tcp::an_open_connection",
+            "doctor::whatever",
         ],
         short: &[QUEUED_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS, SOCKETLESS_DROPS],
         ..PLAIN
@@ -281,19 +302,31 @@ pub const GUESTS: &[Guest] = &[
         append: "guest.cost=1",
         cpus: "2,maxcpus=64",
         tests: ROWS,
-        core: CORE,
+        core: BUILT,
         ..PLAIN
     },
-    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, core: CORE, short: &NO_JOURNAL, ..PLAIN },
-    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, core: CORE, short: &NO_JOURNAL, ..PLAIN },
+    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, core: BUILT, short: &NO_JOURNAL, ..PLAIN },
+    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, core: BUILT, short: &NO_JOURNAL, ..PLAIN },
     Guest {
         name: "6.12-lockdown",
         kernel: "6.12",
         append: "lockdown=confidentiality guest.lockdown=confidentiality",
         tests: ROWS,
-        core: CORE,
+        core: &[
+            "guest::disk::a_disk_of",
+            "guest::disk::a_null_block",
+            "guest::disk::what_a_stacked",
+            "guest::network::an_outage",
+            "guest::network::delay",
+            "disk::random_reads",
+            "syscall::strace",
+            "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+            "tcp::an_open_connection",
+            "doctor::whatever",
+        ],
         impossible: &[
             ("file::", KINDLESS),
+            ("ladder::", RINGLESS),
             ("operation::", RINGLESS),
             ("path::", KINDLESS),
             ("spent::a_server_that_reads", KINDLESS),

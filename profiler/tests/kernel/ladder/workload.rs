@@ -78,6 +78,8 @@ pub enum Truth {
     Between(f64, f64),
     /// A sum over requests, and the most that it is of each: a kernel may have hidden some from programs.
     Requests { sum: u64, each: u64 },
+    /// Nanoseconds between two, as far as the clocks of an emulator agree.
+    Waited(f64, f64),
     /// Nanoseconds in the scheduler's books, and as much more as [`crate::kernel::observe::STALE_NS`] says.
     Booked(u64),
     Text(String),
@@ -294,7 +296,7 @@ fn work(claims: &mut Vec<Claim>) -> Child {
     let [wall_ns, queued_ns] = worker.hear();
     // It was blocked for as long as it asked for, unless its CPU was taken from it on the way, and no longer than that took.
     let asked_ns = (SLEEPS * SLEEP_MS) as f64 * 0.99e6;
-    let slept = Truth::Between(asked_ns - queued_ns as f64, wall_ns as f64);
+    let slept = Truth::Waited(asked_ns - queued_ns as f64, wall_ns as f64);
     let getppid = [("syscall.name", "getppid")];
     claim(Table::Syscalls, &getppid, "syscall.calls_s", exactly(GETPPIDS));
     claim(Table::Syscalls, &[("syscall.name", "uring nop")], "syscall.calls_s", exactly(NOPS));
