@@ -98,6 +98,7 @@ pub fn relying_on(names: &[&'static str]) -> Vec<&'static str> {
 fn told(world: &mut World, options: &Options, lacking: &[&str]) -> Vec<Told> {
     let seen = observe_without(options, lacking, || world.run());
     assert!(seen.batches.len() > 10, "{} intervals", seen.batches.len());
+    println!("lost: {:?}", seen.lost());
     let model = seen.model();
     report_names_what_is_missing(&seen, &model);
     rules_tell_what_they_can(&seen, &model);
@@ -134,8 +135,10 @@ fn cell(seen: &Seen<Said>, model: &Model, claim: &Claim) -> Told {
     let [row] = &rows[..] else {
         assert!(
             rows.is_empty() && sheet.incomplete.is_some_and(explained),
-            "{claim:?}, {:?}: {rows:?}",
-            sheet.incomplete
+            "{claim:?}, {:?}, lost {:?}: {rows:?} of {:#?}",
+            sheet.incomplete,
+            seen.lost(),
+            sheet.rows
         );
         return Told::Absent;
     };
@@ -171,17 +174,18 @@ fn is_true(seen: &Seen<Said>, truth: &Truth, number: Option<f64>, value: &Value)
     const ROUNDING: f64 = 1e-3;
     let between =
         |low: f64, high: f64| number.is_some_and(|number| low - ROUNDING <= number && number <= high + ROUNDING);
+    // An emulator's clocks.
+    let disagreement = if is_guest() { seen.slack_ns() as f64 } else { 0.0 };
     match truth {
         Truth::Between(low, high) => between(*low, *high),
         Truth::Requests { sum, each } => {
             let hidden = seen.lost().get(UNSEEN_REQUESTS).copied().unwrap_or(0);
             between(sum.saturating_sub(hidden * each) as f64, *sum as f64)
         }
-        Truth::Waited(low, high) => {
-            let slack = if is_guest() { seen.slack_ns() as f64 } else { 0.0 };
-            between(low - slack, high + slack)
+        Truth::Waited(low, high) => between(low - disagreement, high + disagreement),
+        Truth::Booked(ns) => {
+            between(*ns as f64 - 10.0 - disagreement, (ns + STALE_NS + seen.slack_ns()) as f64)
         }
-        Truth::Booked(ns) => between(*ns as f64 - 10.0, (ns + STALE_NS + seen.slack_ns()) as f64),
         Truth::Text(text) => matches!(value, Value::Text(value) if value == text),
     }
 }
