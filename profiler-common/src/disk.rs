@@ -60,10 +60,11 @@ pub struct DiskRecord {
     pub bytes: u64,
     /// Completions with an error.
     pub errors: u64,
+    /// Requests that came back, of those that were issued. Records are copied from their begin: of what happens meanwhile, no
+    /// request is seen to come back that was not seen to go.
+    pub finished: u64,
     /// Requests handed to the driver since we watch.
     pub issued: u64,
-    /// Requests among them that came back.
-    pub finished: u64,
     /// Requests that were put back on their queue, to be issued again.
     pub requeues: u64,
     /// Requests issued that begin where one of the last ones ended.
@@ -106,8 +107,8 @@ impl DiskRecord {
         requests: 0,
         bytes: 0,
         errors: 0,
-        issued: 0,
         finished: 0,
+        issued: 0,
         requeues: 0,
         sequential: 0,
         fua: 0,
