@@ -183,9 +183,7 @@ fn is_true(seen: &Seen<Said>, truth: &Truth, number: Option<f64>, value: &Value)
             between(sum.saturating_sub(hidden * each) as f64, *sum as f64)
         }
         Truth::Waited(low, high) => between(low - disagreement, high + disagreement),
-        Truth::Booked(ns) => {
-            between(*ns as f64 - 10.0 - disagreement, (ns + STALE_NS + seen.slack_ns()) as f64)
-        }
+        Truth::Booked(ns) => between(*ns as f64 - 10.0 - disagreement, (ns + STALE_NS + seen.slack_ns()) as f64),
         Truth::Text(text) => matches!(value, Value::Text(value) if value == text),
     }
 }

@@ -92,7 +92,8 @@ const NO_HURRY: (&str, &str) = ("exchange::a_peer_that_answers", "an emulated CP
 const UNLIMITED: (&str, &str) = ("owner::reads_that_a_limit", "its group is one of cgroup v1's blkio");
 
 /// Tests of single rows look at what was missed.
-const KEPT_OUT: (&str, &str) = ("ladder::", "a program that is preempted keeps those of others out, who lack counts for that");
+const KEPT_OUT: (&str, &str) =
+    ("ladder::", "a program that is preempted keeps those of others out, who lack counts for that");
 
 /// The kinds of files are told by memory that programs may not read.
 const KINDLESS: &str = "the kinds of files are not known under lockdown";

@@ -77,7 +77,10 @@ pub enum Truth {
     /// A number between two, in whole: things, bytes or nanoseconds, where the cell has a rate.
     Between(f64, f64),
     /// A sum over requests, and the most that it is of each: a kernel may have hidden some from programs.
-    Requests { sum: u64, each: u64 },
+    Requests {
+        sum: u64,
+        each: u64,
+    },
     /// Nanoseconds between two, as far as the clocks of an emulator agree.
     Waited(f64, f64),
     /// Nanoseconds in the scheduler's books, and as much more as [`crate::kernel::observe::STALE_NS`] says.
