@@ -56,7 +56,7 @@ pub fn boot(
     command.arg("-kernel").arg(image).arg("-initrd").arg(initial);
     let (chosen, slow) = match choice {
         Choice::Usual => (guest.tests.join(","), guest.slow),
-        Choice::Core => (guest.core.join(","), guest.slow),
+        Choice::Core => (guest.core.concat().join(","), guest.slow),
         Choice::Named(tests) => (tests.join(","), &[][..]),
     };
     let impossible = guest.impossible.iter().map(|(name, _)| *name);

@@ -37,8 +37,8 @@ pub struct Guest {
     pub cpus: &'static str,
     /// Parts of the names of tests that run there.
     pub tests: &'static [&'static str],
-    /// The same, of those that run when all guests do.
-    pub core: &'static [&'static str],
+    /// The same, of those that run when all guests do, in lists.
+    pub core: &'static [&'static [&'static str]],
     /// Tests, by a part of their name, that cannot run there, and why.
     pub impossible: &'static [(&'static str, &'static str)],
     /// Parts of the names of tests that run only when they are asked for.
@@ -137,38 +137,29 @@ const ROWS: &[&str] = &[
     "doctor::lockdown",
 ];
 
-/// Of these what runs when all guests do: each row in one workload, and what is compared more sharply.
+/// What runs everywhere when all guests do: each row in one workload, the host's known latencies and losses, and all calls.
 const CORE: &[&str] = &[
     "guest::disk::a_disk_of",
     "guest::disk::a_null_block",
-    "guest::disk::a_wait_for_a_tag",
-    "guest::disk::requests_that_queue",
     "guest::disk::what_a_stacked",
     "guest::network::an_outage",
     "guest::network::delay",
-    "disk::random_reads",
-    "file::",
     "ladder::with_all",
-    "operation::operations",
-    "path::what_is_done",
     "syscall::strace",
-    "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
-    "tcp::an_open_connection",
     "doctor::whatever",
-    "doctor::without",
 ];
 
-/// And of kernels that differ in nothing but how they were built or booted: each row in one workload, the host's known latencies
-/// and losses, and all calls.
-const BUILT: &[&str] = &[
-    "guest::disk::a_disk_of",
-    "guest::disk::a_null_block",
-    "guest::disk::what_a_stacked",
-    "guest::network::an_outage",
-    "guest::network::delay",
-    "ladder::with_all",
-    "syscall::strace",
-    "doctor::whatever",
+/// And where kernels differ in more than how they were built or booted: what is compared more sharply.
+const SHARP: &[&str] = &[
+    "guest::disk::a_wait_for_a_tag",
+    "guest::disk::requests_that_queue",
+    "disk::random_reads",
+    "file::",
+    "operation::operations",
+    "path::what_is_done",
+    "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+    "tcp::an_open_connection",
+    "doctor::without",
 ];
 
 /// What takes an emulator long, or needs no other kernel: on request in guests, and always on the host.
@@ -234,7 +225,7 @@ const PLAIN: Guest = Guest {
     append: "",
     cpus: "2",
     tests: &[""],
-    core: CORE,
+    core: &[CORE, SHARP],
     impossible: &[EMULATED, UNTRACED, NO_SERVER, NO_HURRY, UNLIMITED],
     slow: SLOW,
     short: &[],
@@ -274,7 +265,7 @@ pub const GUESTS: &[Guest] = &[
         name: "7.2",
         kernel: "7.2",
         append: "guest.preemptible=1",
-        core: ROWS,
+        core: &[ROWS],
         impossible: &[EMULATED, UNTRACED, NO_SERVER, NO_HURRY, UNLIMITED, KEPT_OUT],
         ..PLAIN
     },
@@ -293,17 +284,8 @@ pub const GUESTS: &[Guest] = &[
             "doctor::",
         ],
         core: &[
-            "guest::cgroup",
-            "guest::group",
-            "guest::disk::a_disk_of",
-            "guest::disk::a_null_block",
-            "guest::disk::what_a_stacked",
-            "guest::network::an_outage",
-            "guest::network::delay",
-            "ladder::with_all",
-            "syscall::strace",
-            "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
-            "doctor::whatever",
+            CORE,
+            &["guest::cgroup", "guest::group", "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval"],
         ],
         short: &[QUEUED_STARTS, NO_WAITS, NO_SENDS, NO_RECEIVES, SOCKETLESS_RESETS, SOCKETLESS_DROPS],
         ..PLAIN
@@ -314,27 +296,23 @@ pub const GUESTS: &[Guest] = &[
         append: "guest.cost=1",
         cpus: "2,maxcpus=64",
         tests: ROWS,
-        core: BUILT,
+        core: &[CORE],
         ..PLAIN
     },
-    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, core: BUILT, short: &NO_JOURNAL, ..PLAIN },
-    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, core: BUILT, short: &NO_JOURNAL, ..PLAIN },
+    Guest { name: "6.12-generic", kernel: "6.12-generic", tests: ROWS, core: &[CORE], short: &NO_JOURNAL, ..PLAIN },
+    Guest { name: "6.12-rt", kernel: "6.12-rt", tests: ROWS, core: &[CORE], short: &NO_JOURNAL, ..PLAIN },
     Guest {
         name: "6.12-lockdown",
         kernel: "6.12",
         append: "lockdown=confidentiality guest.lockdown=confidentiality",
         tests: ROWS,
         core: &[
-            "guest::disk::a_disk_of",
-            "guest::disk::a_null_block",
-            "guest::disk::what_a_stacked",
-            "guest::network::an_outage",
-            "guest::network::delay",
-            "disk::random_reads",
-            "syscall::strace",
-            "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
-            "tcp::an_open_connection",
-            "doctor::whatever",
+            CORE,
+            &[
+                "disk::random_reads",
+                "task::the_time_of_a_thread_is_what_the_scheduler_says_in_one_interval",
+                "tcp::an_open_connection",
+            ],
         ],
         impossible: &[
             ("file::", KINDLESS),
