@@ -23,13 +23,15 @@ pub struct Disks {
 /// The last reading of a device and operation.
 struct Known {
     last: DiskRecord,
+    /// Requests that the witness had counted and we, who were read later, had not.
+    hidden: u64,
     /// The fewest requests that were in flight by our counts, 0 at most: below it there are as many whose issue was hidden, too.
     least: i64,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { last: DiskRecord::EMPTY, least: 0 }
+        Self { last: DiskRecord::EMPTY, hidden: 0, least: 0 }
     }
 }
 
@@ -44,9 +46,9 @@ struct Owner {
 impl Disks {
     /// What a device had before the first reading counts: its record is made with its first request.
     pub fn observe(&mut self, key: DiskKey, now: &DiskRecord, sizes: &mut Vec<DiskSizeRow>) -> DiskRow {
-        let hidden = self.witness.get(&key).map_or(0, |told| told.saturating_sub(now.requests));
-        let Known { last, least } = &mut **self.known.entry(key).or_default();
-        let balance = now.issued.wrapping_sub(now.finished).wrapping_sub(hidden).cast_signed();
+        let Known { last, hidden, least } = &mut **self.known.entry(key).or_default();
+        *hidden = self.witness.get(&key).map_or(0, |told| told.saturating_sub(now.requests));
+        let balance = now.issued.wrapping_sub(now.finished).wrapping_sub(*hidden).cast_signed();
         *least = balance.min(*least);
         let row = DiskRow {
             key: batch::DiskKey::from(key),
@@ -136,12 +138,11 @@ impl Disks {
         }
     }
 
-    /// Requests that the witness had counted and we, who were read later, had not: those that are new since this was last
-    /// asked. Devices of which we never saw a request are no business of the request layer.
+    /// Hidden requests that are new since this was last asked. Devices of which we never saw a request are no business of the
+    /// request layer.
     pub fn unseen(&mut self) -> u64 {
-        let known = self.witness.iter().filter_map(|(key, told)| Some((told, self.known.get(key)?)));
-        let missing: u64 = known.map(|(told, known)| told.saturating_sub(known.last.requests)).sum();
-        growth(&mut self.unseen, missing)
+        let hidden = self.known.values().map(|known| known.hidden).sum();
+        growth(&mut self.unseen, hidden)
     }
 }
 
